@@ -7,11 +7,15 @@ BIN := .venv/bin
 help:  ## list these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
 
-.venv/.installed: requirements.lock pyproject.toml
+.venv/.installed: requirements.lock requirements-installer.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Kontor needs Python 3.11, 3.12 or 3.13 on PATH and found none: install one, or say where it is with make PYTHON=/path/to/python3.11 ..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "installing the locked dependencies into .venv (once)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock || { echo "The dependencies could not be installed: the first run needs the package index of this machine's pip (see pip config list); run the same command again when it can be reached."; exit 1; }
+	@# uv installs the lock in seconds where pip takes minutes; pip stays the way when uv cannot (its own proxy or index settings).
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-installer.lock \
+	  && $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock \
+	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock \
+	  || { echo "The dependencies could not be installed: the first run needs the package index that pip on this machine uses (see: pip config list). Run the same command again when it can be reached."; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --editable .
 	@touch $@
 
@@ -33,7 +37,7 @@ check: .venv/.installed  ## lint and the tests that need no server: seconds
 	@$(BIN)/python -m pytest -m "not servers and not acceptance"
 
 lock: .venv/.installed  ## write requirements.lock anew from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 --quiet --output-file requirements.lock
+	uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 --quiet --no-header --output-file requirements.lock
 
 clean:  ## remove the environment and the caches; data stays (see kontor reset)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
