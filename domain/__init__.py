@@ -1,0 +1,32 @@
+"""What is true: the aggregates, one context a module, joined only by events and ids.
+
+Importing this package registers every aggregate's and event's TOPIC with the event store library, so that
+any process that imports it can read the whole log. CONTEXTS is the table of contents.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from eventsourcing.domain import Aggregate
+
+from domain.catalogue import Product
+from domain.inventory import StockItem
+from domain.orders import Order
+from domain.users import EmailClaim, User
+
+# A context is a Kafka topic: its aggregates' events stand in order beside each other.
+CONTEXTS: Final[dict[str, dict[str, type[Aggregate]]]] = {
+    "users": {User.TOPIC: User, EmailClaim.TOPIC: EmailClaim},
+    "catalogue": {Product.TOPIC: Product},
+    "inventory": {StockItem.TOPIC: StockItem},
+    "orders": {Order.TOPIC: Order},
+}
+CONTEXT_OF: Final[dict[str, str]] = {
+    aggregate_type: context for context, aggregates in CONTEXTS.items() for aggregate_type in aggregates
+}
+
+
+def aggregate_type_of(event_type: str) -> str:
+    """`order` for `order.placed`: an event's TOPIC begins with its aggregate's."""
+    return event_type.partition(".")[0]

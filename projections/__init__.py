@@ -1,0 +1,19 @@
+"""What one may see: every view. VIEWS is the table of contents; a view's table is in the .sql file beside it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from projections.catalogue import CATALOGUE
+from projections.inventory import STOCK
+from projections.orders import ORDERS
+from projections.sales_by_day import SALES_BY_DAY
+from projections.users import USERS
+from projections.view import View
+
+VIEWS: Final[dict[str, View[Any]]] = {view.name: view for view in (USERS, CATALOGUE, STOCK, ORDERS, SALES_BY_DAY)}
+
+
+def views_of(context: str) -> tuple[View[Any], ...]:
+    """The views that follow an aggregate of this context."""
+    return tuple(view for view in VIEWS.values() if context in view.contexts)

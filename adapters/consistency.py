@@ -1,0 +1,149 @@
+"""Reading what one has written: the token of a mutation, and waiting until a view has applied it.
+
+A token names streams' ends as (context, shard, position). A view that stands at that position in that shard
+has applied everything up to it, because a partition is a chain. Readers are woken by NOTIFY, sent in the
+transaction that moves a view; a slow poll is there for a lost connection only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+import psycopg
+import structlog
+from psycopg.sql import SQL, Identifier
+
+from adapters.read_store import CHANNEL, ReadStore
+from commands.ports import StreamHead
+from domain.errors import Invalid
+from domain.identity import shard_of
+from projections.view import View
+
+log = structlog.get_logger()
+
+POLL_S: Final = 0.5
+TOKEN_HEADS_MAX: Final = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a reader must be shown: for each stream its version and position."""
+
+    heads: tuple[StreamHead, ...]
+
+    def encoded(self) -> str:
+        rows = [(head.aggregate_id, head.context, head.version, head.position) for head in self.heads]
+        return base64.urlsafe_b64encode(msgspec.msgpack.encode(rows)).decode().rstrip("=")
+
+    @classmethod
+    def parse(cls, text: str) -> Token:
+        """Raises Invalid for anything a mutation did not hand out."""
+        try:
+            raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+            rows = msgspec.msgpack.decode(raw, type=list[tuple[UUID, str, int, int]])
+        except (ValueError, msgspec.MsgspecError) as error:
+            raise Invalid(
+                "This is not a consistency token; pass on `receipt.token` of a mutation as it is.",
+                field=("consistentWith",),
+            ) from error
+        return cls(tuple(StreamHead(*row) for row in rows[:TOKEN_HEADS_MAX]))
+
+    def version_of(self, aggregate_id: UUID) -> int:
+        """The least version of this aggregate that a reader must be shown; 0 when any will do."""
+        return max((head.version for head in self.heads if head.aggregate_id == aggregate_id), default=0)
+
+    def required_of(self, view: View[Any]) -> dict[tuple[str, str, int], int]:
+        """Per (view, context, shard) the position the view must have reached."""
+        required: dict[tuple[str, str, int], int] = {}
+        for head in self.heads:
+            if head.context in view.contexts:
+                key = (view.name, head.context, shard_of(head.aggregate_id))
+                required[key] = max(required.get(key, 0), head.position)
+        return required
+
+
+class ViewPositions:
+    """The views' positions as this process knows them, kept fresh by NOTIFY. `async with` runs the listener."""
+
+    def __init__(self, store: ReadStore, conninfo: str) -> None:
+        self._store = store
+        self._conninfo = conninfo
+        self._known: dict[tuple[str, str, int], int] = {}
+        self._moved = asyncio.Condition()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> ViewPositions:
+        await self._refresh()
+        self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._poll())]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def reached(self, view: View[Any], token: Token) -> bool:
+        return all(self._known.get(key, 0) >= position for key, position in token.required_of(view).items())
+
+    async def wait(self, view: View[Any], token: Token, *, timeout_s: float) -> bool:
+        """True as soon as the view has applied what the token names; False when the time is up."""
+        try:
+            async with asyncio.timeout(timeout_s), self._moved:
+                await self._moved.wait_for(lambda: self.reached(view, token))
+        except TimeoutError:
+            return self.reached(view, token)
+        return True
+
+    async def moves(self) -> AsyncIterator[None]:
+        """Once for every time some view has moved."""
+        while True:
+            async with self._moved:
+                await self._moved.wait()
+            yield
+
+    async def _advance(self, positions: Iterable[tuple[tuple[str, str, int], int]]) -> None:
+        async with self._moved:
+            for key, position in positions:
+                # A rebuilt view starts again from 0: what Postgres says now is true, whatever was known.
+                self._known[key] = position
+            self._moved.notify_all()
+
+    async def _refresh(self) -> None:
+        await self._advance((await self._store.positions()).items())
+
+    async def _listen(self) -> None:
+        while True:
+            with contextlib.suppress(psycopg.Error, OSError):
+                async with await psycopg.AsyncConnection.connect(
+                    self._conninfo, autocommit=True, application_name="kontor.view-positions", connect_timeout=5
+                ) as connection:
+                    await connection.execute(SQL("LISTEN {}").format(Identifier(CHANNEL)))
+                    await self._refresh()
+                    async for notify in connection.notifies():
+                        await self._advance(_moves(notify.payload))
+            log.warning("view_positions_connection_lost")
+            await asyncio.sleep(POLL_S)
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_S)
+            with contextlib.suppress(psycopg.Error, OSError):
+                await self._refresh()
+
+
+def notification(moves: Iterable[tuple[str, str, int, int]]) -> str:
+    """The payload that tells readers of moved views: (view, context, shard, position) each."""
+    return "\n".join(f"{view} {context} {shard} {position}" for view, context, shard, position in moves)
+
+
+def _moves(payload: str) -> Iterable[tuple[tuple[str, str, int], int]]:
+    for line in payload.splitlines():
+        view, context, shard, position = line.split(" ")
+        yield (view, context, int(shard)), int(position)

@@ -1,0 +1,77 @@
+"""The database schema: numbered migrations, applied once each, in order, under a lock; and the views' tables.
+
+A migration that was applied may not change: its checksum is kept and compared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from importlib.resources import files
+from typing import Any
+
+import psycopg
+
+from domain import CONTEXTS
+from domain.identity import SHARDS
+from projections import VIEWS
+
+FOLLOWERS_BESIDE_VIEWS = {"checkout": ("orders",)}
+
+_LEDGER = """
+CREATE TABLE IF NOT EXISTS migrations (
+    name text PRIMARY KEY, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
+)
+"""
+_POSITIONS = """
+INSERT INTO view_positions (view, context, shard)
+SELECT %s, %s, shard FROM generate_series(0, %s) AS shard ON CONFLICT DO NOTHING
+"""
+
+
+class MigrationChanged(Exception):
+    """A migration that this database has applied reads differently now."""
+
+
+async def migrate(conninfo: str) -> list[str]:
+    """Bring the database to the present schema; returns the names applied now. Safe to run twice at once.
+
+    Raises MigrationChanged; then nothing was applied."""
+    async with await psycopg.AsyncConnection.connect(conninfo) as connection:
+        await connection.execute("SELECT pg_advisory_xact_lock(7310110114112)")
+        await connection.execute(_LEDGER)
+        applied = await _apply_migrations(connection)
+        for file in sorted(files("projections").iterdir(), key=lambda each: each.name):
+            if file.name.endswith(".sql"):
+                await connection.execute(file.read_bytes())
+        for follower, contexts in followers().items():
+            for context in contexts:
+                await connection.execute(_POSITIONS, [follower, context, SHARDS - 1])
+        return applied
+
+
+def followers() -> dict[str, tuple[str, ...]]:
+    """Everything that keeps positions: name to the contexts it follows."""
+    views = {view.name: tuple(sorted(view.contexts)) for view in VIEWS.values()}
+    assert all(context in CONTEXTS for contexts in views.values() for context in contexts)
+    return views | FOLLOWERS_BESIDE_VIEWS
+
+
+async def _apply_migrations(connection: psycopg.AsyncConnection[Any]) -> list[str]:
+    known = dict(await (await connection.execute("SELECT name, checksum FROM migrations")).fetchall())
+    applied = []
+    for file in sorted((files("adapters") / "migrations").iterdir(), key=lambda each: each.name):
+        if not file.name.endswith(".sql"):
+            continue
+        body = file.read_bytes()
+        checksum = hashlib.sha256(body).hexdigest()
+        if file.name in known:
+            if known[file.name] != checksum:
+                raise MigrationChanged(
+                    f"The migration {file.name} was applied to this database with other content; put the old "
+                    "content back and write a new migration for the change."
+                )
+            continue
+        await connection.execute(body)
+        await connection.execute("INSERT INTO migrations (name, checksum) VALUES (%s, %s)", [file.name, checksum])
+        applied.append(file.name)
+    return applied

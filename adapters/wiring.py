@@ -1,0 +1,134 @@
+"""The composition root: settings in, a working Kontor out. Processes and tests call it with other settings."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+from psycopg_pool import AsyncConnectionPool
+from redis.asyncio import Redis
+from uuid_utils.compat import uuid7
+
+from adapters import redis_views
+from adapters.consistency import ViewPositions
+from adapters.event_store import PostgresEventStore
+from adapters.log import EventLog
+from adapters.passwords import PasswordTable
+from adapters.personal_data import PersonalDataBox
+from adapters.read_store import ReadStore
+from adapters.redis_views import RedisViews
+from adapters.sessions import AccessTokens, SessionTable
+from adapters.settings import Settings
+from commands import COMMANDS
+from commands.handling import Pipeline
+from commands.ports import Ports
+
+POOL_CONNECTIONS_MAX: Final = 12
+POOL_WAITING_MAX: Final = 2_000
+
+
+class SystemClock:
+    """See `commands.ports.Clock`."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+class UuidV7:
+    """See `commands.ports.Ids`."""
+
+    def new(self) -> UUID:
+        return uuid7()
+
+
+class OrderNumberSequence:
+    """See `commands.ports.OrderNumbers`."""
+
+    def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
+        self._pool = pool
+
+    async def next(self) -> str:
+        async with self._pool.connection() as connection:
+            row = await (await connection.execute("SELECT nextval('order_numbers')")).fetchone()
+        assert row is not None
+        return f"K{row[0]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kontor:
+    """Everything a process may need, wired."""
+
+    settings: Settings
+    pool: AsyncConnectionPool[Any]
+    redis: Redis
+    store: PostgresEventStore
+    log: EventLog
+    pipeline: Pipeline
+    ports: Ports
+    reads: ReadStore
+    copies: RedisViews
+    positions: ViewPositions
+    personal_data: PersonalDataBox
+    sessions: SessionTable
+    access_tokens: AccessTokens
+
+
+@asynccontextmanager
+async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]:
+    """Connect, run, and close in order. `name` is what the database shows as application name.
+
+    Raises psycopg_pool.PoolTimeout when Postgres cannot be reached within 30 s; Redis may be away."""
+    master_key = base64.b64decode(settings.master_key.get_secret_value())
+    redis = redis_views.connect(settings.redis_url)
+    async with AsyncConnectionPool(
+        settings.postgres_url,
+        min_size=2,
+        max_size=POOL_CONNECTIONS_MAX,
+        max_waiting=POOL_WAITING_MAX,
+        timeout=10,
+        kwargs={"autocommit": True, "application_name": f"kontor.{name}"},
+        check=AsyncConnectionPool.check_connection,
+        open=False,
+    ) as pool:
+        await pool.wait(30)
+        reads = ReadStore(pool)
+        personal_data = PersonalDataBox(pool, master_key)
+        sessions = SessionTable(pool)
+        async with (
+            PostgresEventStore(pool, settings.postgres_url) as store,
+            ViewPositions(reads, settings.postgres_url) as positions,
+        ):
+            ports = Ports(
+                store=store,
+                personal_data=personal_data,
+                credentials=PasswordTable(pool),
+                sessions=sessions,
+                order_numbers=OrderNumberSequence(pool),
+                clock=SystemClock(),
+                ids=UuidV7(),
+                digest_key=hmac.digest(master_key, b"digest requests", "sha256"),
+            )
+            try:
+                yield Kontor(
+                    settings=settings,
+                    pool=pool,
+                    redis=redis,
+                    store=store,
+                    log=EventLog(pool),
+                    pipeline=Pipeline(COMMANDS, ports),
+                    ports=ports,
+                    reads=reads,
+                    copies=RedisViews(redis, prefix=f"{settings.topic_prefix}view:"),
+                    positions=positions,
+                    personal_data=personal_data,
+                    sessions=sessions,
+                    access_tokens=AccessTokens(base64.b64decode(settings.jwt_key.get_secret_value())),
+                )
+            finally:
+                await redis.aclose()

@@ -1,0 +1,174 @@
+"""Where one installation keeps everything: servers' data, logs, ports, secrets, state.
+
+Guarantees: secrets are made once, kept at mode 0600, and never made again while data sealed with them exists. Files are
+replaced atomically. Does not start or stop anything.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cli.stack.problem import Problem
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent.parent
+OWNED_FOLDERS = ("postgres", "kafka", "valkey", "logs", "run")
+OWNED_FILES = ("state.json", "secrets.json", "ports.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The directory of one installation and the names inside it."""
+
+    path: Path
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def run(self) -> Path:
+        """Ready files: each long-running process writes its pid here once it serves."""
+        return self.path / "run"
+
+    @property
+    def postgres(self) -> Path:
+        return self.path / "postgres"
+
+    @property
+    def kafka(self) -> Path:
+        return self.path / "kafka"
+
+    @property
+    def valkey(self) -> Path:
+        return self.path / "valkey"
+
+    @property
+    def state_file(self) -> Path:
+        return self.path / "state.json"
+
+    @property
+    def ports_file(self) -> Path:
+        return self.path / "ports.json"
+
+    @property
+    def secrets_file(self) -> Path:
+        return self.path / "secrets.json"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.path / "launcher.lock"
+
+    def log(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
+    def prepare(self) -> None:
+        """Make the directories; raises Problem when the place cannot be written."""
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self.logs, self.run, self.postgres, self.kafka, self.valkey):
+                folder.mkdir(mode=0o700, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.path):
+                pass
+        except OSError as error:
+            raise Problem(
+                f"The directory {self.path} cannot be used ({error.strerror}): "
+                "set KONTOR_HOME to one that can be written."
+            ) from error
+
+
+def default_home() -> Home:
+    """The home named by KONTOR_HOME, else `.kontor` beside the packages."""
+    named = os.environ.get("KONTOR_HOME")
+    return Home(Path(named).expanduser().resolve() if named else PROJECT_ROOT / ".kontor")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Secrets:
+    """What was generated for this installation; keys are base64 of 32 random bytes."""
+
+    postgres_password: str
+    redis_password: str
+    master_key: str
+    jwt_key: str
+
+    def __repr__(self) -> str:
+        return "Secrets(hidden)"
+
+
+def read_secrets(home: Home) -> Secrets | None:
+    """The secrets of this home or None; raises Problem when the file is there and unreadable."""
+    try:
+        return Secrets(**json.loads(home.secrets_file.read_text()))
+    except FileNotFoundError:
+        return None
+    except (OSError, TypeError, ValueError) as error:
+        raise Problem(
+            f"The secrets in {home.secrets_file} cannot be read: restore that file from a copy, "
+            "or delete the installation and its data with `kontor reset`."
+        ) from error
+
+
+def load_or_make_secrets(home: Home) -> Secrets:
+    """The secrets of this home, made on its first start; raises Problem when data exists whose keys are gone."""
+    found = read_secrets(home)
+    if found is not None:
+        return found
+    if (home.postgres / "data").exists():
+        raise Problem(
+            f"{home.postgres / 'data'} holds data, but the keys that opened it, {home.secrets_file}, are gone: "
+            "restore that file from a copy, or delete the data with `kontor reset`."
+        )
+    made = Secrets(
+        postgres_password=secrets.token_urlsafe(24),
+        redis_password=secrets.token_urlsafe(24),
+        master_key=base64.b64encode(secrets.token_bytes(32)).decode(),
+        jwt_key=base64.b64encode(secrets.token_bytes(32)).decode(),
+    )
+    write_atomically(home.secrets_file, json.dumps(asdict(made), indent=1))
+    return made
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file by complete, synced content at mode 0600; a reader sees the old or the new, never half."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def launcher_lock(home: Home) -> Iterator[bool]:
+    """Hold the lock that makes this process the one launcher of the home; yields False when another holds it.
+
+    The kernel drops the lock with its process, so a killed launcher never blocks the next one.
+    """
+    with home.lock_file.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield True
+
+
+def launcher_runs(home: Home) -> bool:
+    """Whether some process holds the launcher lock of this home at this moment."""
+    if not home.lock_file.exists():
+        return False
+    with launcher_lock(home) as mine:
+        return not mine

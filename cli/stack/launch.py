@@ -1,0 +1,162 @@
+"""The launcher: servers, then Kontor's processes, then demo data; everything kept running until a signal asks to stop.
+
+Guarantees: one launcher per home; whatever happens after the lock is taken, all that was started is stopped before this
+returns. The state file always names every running child. Raises Problem, one sentence, when the stack cannot be had.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from cli.stack import given
+from cli.stack.home import Home, Secrets, launcher_lock, load_or_make_secrets
+from cli.stack.orphans import STOP_ORDER, stop_orphans
+from cli.stack.ports import Ports, choose_ports
+from cli.stack.problem import Problem
+from cli.stack.programs import (
+    DEMO_TIMEOUT_S,
+    MIGRATE_TIMEOUT_S,
+    SECRET_VARIABLES,
+    Programs,
+    environment_name,
+    http_url,
+    one_shot,
+    service,
+    settings,
+)
+from cli.stack.progress import Progress, timed
+from cli.stack.servers import ServerUrls, bring_up, together, urls_of
+from cli.stack.state import State, forget_state, own_record, read_state, write_state
+from cli.stack.supervisor import Supervisor
+
+LOCK_TRIES = 20
+LOCK_PAUSE_S = 0.1
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What a start should include."""
+
+    demo: bool = True
+    programs: Programs = Programs()
+
+
+def launch(home: Home, wanted: Wanted, progress: Progress, on_ready: Callable[[State], None]) -> None:
+    """Run the stack until SIGINT, SIGTERM or SIGHUP; `on_ready` is called once, when everything serves."""
+    environment_name()
+    home.prepare()
+    with ExitStack() as stack:
+        for attempt in range(LOCK_TRIES):
+            # Other commands hold the lock for an instant to see whether somebody does.
+            if stack.enter_context(launcher_lock(home)):
+                break
+            if attempt == LOCK_TRIES - 1:
+                raise Problem(already_running(home))
+            time.sleep(LOCK_PAUSE_S)
+        asyncio.run(_Launcher(home, wanted, progress, on_ready).run())
+
+
+def already_running(home: Home) -> str:
+    """The sentence for a start where a launcher runs."""
+    state = read_state(home)
+    if state is None or not state.ready:
+        return f"Kontor is just starting or stopping in {home.path}: wait for it with `kontor status`."
+    return (
+        f"Kontor already runs here (launcher pid {state.launcher.pid}, {state.http_url}): "
+        "see `kontor status`, stop it with `kontor down`."
+    )
+
+
+class _Launcher:
+    def __init__(self, home: Home, wanted: Wanted, progress: Progress, on_ready: Callable[[State], None]) -> None:
+        self._home = home
+        self._wanted = wanted
+        self._progress = progress
+        self._on_ready = on_ready
+        self._supervisor = Supervisor(say=progress.note)
+        self._me = own_record()
+        self._ready = False
+        self._settings: dict[str, str] = {}
+        self._http_url = ""
+
+    async def run(self) -> None:
+        asked = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, self._asked_to_stop, asked)
+        await stop_orphans(self._home, self._progress.note)
+        self._supervisor.on_change(self._write_state)
+        self._write_state()
+        work = asyncio.create_task(self._start())
+        until = asyncio.create_task(asked.wait())
+        try:
+            await asyncio.wait({work, until}, return_when=asyncio.FIRST_COMPLETED)
+            if not asked.is_set():
+                work.result()
+                await until
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            await self._stop()
+
+    def _asked_to_stop(self, asked: asyncio.Event) -> None:
+        if asked.is_set():
+            self._progress.note("still stopping; each process gets up to 15 s to finish what it does")
+        asked.set()
+
+    async def _start(self) -> None:
+        secrets = load_or_make_secrets(self._home)
+        ports = choose_ports(self._home, preferred=True, needed=given.own_listeners() | {"http"})
+        urls = urls_of(secrets, ports)
+        self._settings = settings(self._home, secrets, urls, ports)
+        self._http_url = http_url(ports)
+        await bring_up(self._home, secrets, ports, self._supervisor, self._progress)
+        await self._start_programs()
+        self._ready = True
+        self._write_state()
+        self._on_ready(self._state())
+
+    async def _start_programs(self) -> None:
+        programs = self._wanted.programs
+        for name, argv in programs.before.items():
+            await self._run_once(name, argv, MIGRATE_TIMEOUT_S)
+        await together(*(self._start_service(name, argv) for name, argv in programs.services.items()))
+        if self._wanted.demo and environment_name() != "production":
+            for name, argv in programs.demo.items():
+                await self._run_once(name, argv, DEMO_TIMEOUT_S)
+
+    async def _run_once(self, name: str, argv: tuple[str, ...], timeout_s: float) -> None:
+        with timed(self._progress, name):
+            await self._supervisor.run_once(one_shot(self._home, name, argv, self._settings, timeout_s=timeout_s))
+
+    async def _start_service(self, name: str, argv: tuple[str, ...]) -> None:
+        with timed(self._progress, name):
+            await self._supervisor.start(service(self._home, name, argv, self._settings))
+
+    async def _stop(self) -> None:
+        self._ready = False
+        if self._supervisor.records:
+            with timed(self._progress, "stopping"):
+                await self._supervisor.stop_all(STOP_ORDER)
+        forget_state(self._home)
+
+    def _state(self) -> State:
+        own_servers = given.own_listeners() & {"postgres", "kafka", "redis"}
+        return State(
+            launcher=self._me,
+            ready=self._ready,
+            expected=(*self._wanted.programs.services, *sorted(own_servers)),
+            http_url=self._http_url,
+            settings={name: value for name, value in self._settings.items() if name not in SECRET_VARIABLES},
+            processes=dict(self._supervisor.records),
+        )
+
+    def _write_state(self) -> None:
+        write_state(self._home, self._state())

@@ -1,0 +1,114 @@
+"""Kontor's own processes: which there are, how each is started, and when it serves.
+
+Guarantees: they get their settings only from the environment made here, so the directory and the file system around them
+do not matter. A long-running one serves when it has written its own pid into its ready file.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from cli.stack.home import PROJECT_ROOT, Home, Secrets
+from cli.stack.ports import Ports
+from cli.stack.problem import Problem
+from cli.stack.process import Spec
+from cli.stack.servers import ServerUrls
+
+SECRET_VARIABLES = ("KONTOR_MASTER_KEY", "KONTOR_JWT_KEY")
+ENVIRONMENTS = ("development", "production")
+MIGRATE_TIMEOUT_S = 120.0
+DEMO_TIMEOUT_S = 180.0
+READY_TIMEOUT_S = 60.0
+
+
+def kontor(command: str) -> tuple[str, ...]:
+    """The command line of one of this program's own commands."""
+    return (sys.executable, "-m", "cli.main", command)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Programs:
+    """What the launcher runs once the servers are up; tests put programs of their own in its place."""
+
+    before: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"migrate": kontor("migrate")})
+    services: dict[str, tuple[str, ...]] = field(
+        default_factory=lambda: {name: kontor(name) for name in ("relay", "worker", "api")}
+    )
+    demo: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"demo": kontor("demo")})
+
+
+def environment_name() -> str:
+    """development or production; raises Problem for anything else."""
+    named = os.environ.get("KONTOR_ENVIRONMENT") or "development"
+    if named not in ENVIRONMENTS:
+        raise Problem(f"KONTOR_ENVIRONMENT is {named!r}: set it to development or production, or unset it.")
+    return named
+
+
+def http_url(ports: Ports) -> str:
+    """Where the API is reached from this machine."""
+    host = os.environ.get("KONTOR_HTTP_HOST") or "127.0.0.1"
+    reached = "127.0.0.1" if host in ("0.0.0.0", "::", "") else quote(host, safe=".:[]")  # noqa: S104  # all addresses include loopback
+    return f"http://{reached}:{ports.http}"
+
+
+def settings(home: Home, secrets: Secrets, urls: ServerUrls, ports: Ports) -> dict[str, str]:
+    """The KONTOR_* variables of every process: what the environment says, filled up with what runs here."""
+    named = {name: value for name, value in os.environ.items() if name.startswith("KONTOR_") and value}
+    return {
+        "KONTOR_MASTER_KEY": secrets.master_key,
+        "KONTOR_JWT_KEY": secrets.jwt_key,
+        "KONTOR_HTTP_HOST": "127.0.0.1",
+        "KONTOR_ENVIRONMENT": environment_name(),
+        **named,
+        "KONTOR_HOME": str(home.path),
+        "KONTOR_POSTGRES_URL": urls.postgres,
+        "KONTOR_KAFKA_URL": urls.kafka,
+        "KONTOR_REDIS_URL": urls.redis,
+        "KONTOR_HTTP_PORT": str(ports.http),
+    }
+
+
+def one_shot(home: Home, name: str, argv: tuple[str, ...], variables: dict[str, str], *, timeout_s: float) -> Spec:
+    """A process that does its work and ends."""
+    return Spec(
+        name=name,
+        argv=argv,
+        log=home.log(name),
+        marker=argv[-1],
+        env={**_surroundings(), **variables},
+        cwd=PROJECT_ROOT,
+        ready_timeout_s=timeout_s,
+    )
+
+
+def service(home: Home, name: str, argv: tuple[str, ...], variables: dict[str, str]) -> Spec:
+    """A process that runs until it is stopped."""
+    ready_file = home.run / f"{name}.ready"
+
+    async def ready(pid: int) -> bool:
+        try:
+            return ready_file.read_text().strip() == str(pid)
+        except OSError:
+            return False
+
+    return Spec(
+        name=name,
+        argv=argv,
+        log=home.log(name),
+        marker=argv[-1],
+        env={**_surroundings(), **variables, "KONTOR_READY_FILE": str(ready_file)},
+        cwd=PROJECT_ROOT,
+        ready=ready,
+        ready_timeout_s=READY_TIMEOUT_S,
+        # What an earlier process wrote must not count for the next one.
+        prepare=lambda: ready_file.unlink(missing_ok=True),
+    )
+
+
+def _surroundings() -> dict[str, str]:
+    outside = {name: value for name, value in os.environ.items() if name != "KONTOR_READY_FILE"}
+    return {**outside, "PYTHONUNBUFFERED": "1"}

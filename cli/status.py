@@ -1,0 +1,79 @@
+"""`kontor status`: what runs here, where it is, and who may sign in."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from cli.exits import one_sentence
+from cli.logins import DEMO_LOGINS
+from cli.stack.home import Home, default_home
+from cli.stack.problem import Problem
+from cli.stack.state import State, living, read_state
+
+
+@one_sentence
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Say whether everything serves, and print URLs, process ids and demo logins.
+
+    Exit codes: 0 everything serves; 1 not, with the reason on stderr (--json still prints what there is).
+    """
+    home = default_home()
+    state = read_state(home)
+    if state is None or not (living(state.launcher) or state.pids()):
+        raise Problem(f"Nothing runs in {home.path}: start it with `make run` or `kontor up`.")
+    print(json.dumps(as_object(state), indent=2) if as_json else overview(state, home))
+    if not state.serves():
+        raise Problem(_why_not(state))
+
+
+def as_object(state: State) -> dict[str, object]:
+    """What `--json` prints."""
+    return {
+        "ready": state.serves(),
+        "http_url": state.http_url,
+        "postgres_url": state.settings.get("KONTOR_POSTGRES_URL", ""),
+        "kafka_url": state.settings.get("KONTOR_KAFKA_URL", ""),
+        "redis_url": state.settings.get("KONTOR_REDIS_URL", ""),
+        "smtp_url": None,
+        "processes": state.pids(),
+        "logins": _logins(state),
+    }
+
+
+def overview(state: State, home: Home) -> str:
+    """The same for a person: plain aligned lines, so that a URL can be copied from them."""
+    rows = [
+        ("GraphQL", f"{state.http_url}/graphql"),
+        ("PostgreSQL", state.settings.get("KONTOR_POSTGRES_URL", "")),
+        ("Kafka", state.settings.get("KONTOR_KAFKA_URL", "")),
+        ("Redis", state.settings.get("KONTOR_REDIS_URL", "")),
+        ("Logs", str(home.logs)),
+        ("Processes", ", ".join(f"{name} {pid}" for name, pid in sorted(state.pids().items()))),
+    ]
+    lines = ["", *(f"{name:<12}{value}" for name, value in rows)]
+    logins = _logins(state)
+    if logins:
+        lines += ["", f"{'Demo login':<12}{'email':<26}password"]
+        lines += [f"{who:<12}{login['email']:<26}{login['password']}" for who, login in logins.items()]
+    return "\n".join(lines)
+
+
+def _logins(state: State) -> dict[str, dict[str, str]]:
+    if state.settings.get("KONTOR_ENVIRONMENT") == "production":
+        return {}
+    return {who: {"email": login.email, "password": login.password} for who, login in DEMO_LOGINS.items()}
+
+
+def _why_not(state: State) -> str:
+    if living(state.launcher) is None:
+        return "The launcher was killed and left these processes running: `kontor up` starts again, `kontor down` stops them."
+    if not state.ready:
+        return "Kontor is still starting: ask again in some seconds."
+    serving = {name for name, record in state.processes.items() if record.serving and living(record)}
+    absent = ", ".join(sorted(set(state.expected) - serving))
+    return f"Not serving at this moment: {absent or 'a process that just changed'}; the launcher starts it again."

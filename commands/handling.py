@@ -1,0 +1,263 @@
+"""The one pipeline around every command: authorise, repeat safely, load, decide, save, retry on conflict.
+
+A command with an idempotency key has the id `uuid5(actor, command, key)`. It is stored with its events in
+one transaction, so of two executions at once only one is stored and the other answers with its result.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any, Final, TypeVar
+from uuid import UUID, uuid5
+
+from eventsourcing.domain import Aggregate
+
+from commands.ports import Append, CommandRepeated, Ports, StoredCommand, StreamHead, VersionConflict
+from domain.errors import Conflict, DomainError, Forbidden, IdempotencyKeyMismatch, Invalid, Unauthenticated
+from domain.identity import NAMESPACE
+from domain.users import Role
+
+A = TypeVar("A", bound=Aggregate)
+ATTEMPTS_MAX: Final = 8
+IDEMPOTENCY_KEY_LENGTH_MAX: Final = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who asks. `name` is what the log records: `user:<id>`, `system:<what>` or `anonymous`."""
+
+    name: str
+    roles: frozenset[Role] = frozenset()
+    user_id: UUID | None = None
+
+    @classmethod
+    def user(cls, user_id: UUID, roles: Iterable[Role]) -> Actor:
+        return cls(f"user:{user_id}", frozenset(roles), user_id)
+
+    @classmethod
+    def system(cls, what: str) -> Actor:
+        """One of our own processes; it may do what STAFF and ADMIN may."""
+        return cls(f"system:{what}", frozenset({Role.STAFF, Role.ADMIN}))
+
+    @property
+    def is_staff(self) -> bool:
+        return not self.roles.isdisjoint({Role.STAFF, Role.ADMIN})
+
+    @property
+    def is_system(self) -> bool:
+        return self.name.startswith("system:")
+
+
+ANONYMOUS: Final = Actor("anonymous")
+Permission = Callable[[Actor], None]
+
+
+def anyone(_actor: Actor) -> None:
+    """No account needed."""
+
+
+def signed_in(actor: Actor) -> None:
+    """Raises Unauthenticated for an anonymous actor."""
+    if actor == ANONYMOUS:
+        raise Unauthenticated("Sign in first: this needs an access token.")
+
+
+def staff(actor: Actor) -> None:
+    """Raises Unauthenticated for an anonymous actor, Forbidden for one who is not STAFF or ADMIN."""
+    signed_in(actor)
+    if not actor.is_staff:
+        raise Forbidden("This needs the role STAFF.")
+
+
+def system(actor: Actor) -> None:
+    """Raises Forbidden for everybody but our own processes."""
+    if not actor.is_system:
+        raise Forbidden("This is done by Kontor itself.")
+
+
+@dataclass(slots=True)
+class Work:
+    """What one execution of a handler has loaded and made; its pending events are saved together."""
+
+    ports: Ports
+    actor: Actor
+    now: datetime
+    heads: dict[UUID, StreamHead] = field(default_factory=dict)
+    _aggregates: dict[UUID, Aggregate] = field(default_factory=dict)
+
+    async def load(self, kind: type[A], aggregate_id: UUID) -> A | None:
+        """The aggregate, or None where there is none."""
+        return (await self.load_many(kind, [aggregate_id])).get(aggregate_id)
+
+    async def load_many(self, kind: type[A], aggregate_ids: Sequence[UUID]) -> dict[UUID, A]:
+        """Those of them that exist, in one query."""
+        found: dict[UUID, A] = {}
+        for aggregate_id, (aggregate, head) in (await self.ports.store.load(aggregate_ids)).items():
+            if isinstance(aggregate, kind):
+                self._aggregates[aggregate_id] = found[aggregate_id] = aggregate
+                self.heads[aggregate_id] = head
+        return found
+
+    def add(self, aggregate: A) -> A:
+        """Take a new aggregate into the save."""
+        self._aggregates[aggregate.id] = aggregate
+        return aggregate
+
+    def collect_events(self) -> list[Any]:
+        return [event for aggregate in self._aggregates.values() for event in aggregate.collect_events()]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a handler decided: the aggregate it was about, a secret for the caller that is never stored, and
+    a refusal that is raised only after the events are saved (a failed sign-in is a fact)."""
+
+    aggregate: Aggregate
+    secret: Mapping[str, str] = field(default_factory=dict)
+    refusal: DomainError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a caller learns. `aggregate` is None for a replay; `heads` name what a consistent reader must have seen."""
+
+    command_id: UUID
+    aggregate_id: UUID
+    version: int
+    replayed: bool
+    heads: tuple[StreamHead, ...]
+    aggregate: Aggregate | None = None
+    secret: Mapping[str, str] = field(default_factory=dict)
+
+
+Handler = Callable[[Any, Work], Awaitable[Result]]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One line of the table of contents: what may be asked, who decides it, and who may ask."""
+
+    request: type[Any]
+    handler: Handler
+    permission: Permission
+
+    @property
+    def name(self) -> str:
+        return self.request.__name__
+
+
+class Pipeline:
+    """Executes commands. Holds no state of its own: any number may run in any number of processes."""
+
+    def __init__(self, table: Mapping[type[Any], Command], ports: Ports) -> None:
+        self._table = table
+        self._ports = ports
+
+    async def execute(
+        self,
+        request: Any,
+        *,
+        actor: Actor,
+        idempotency_key: str | None = None,
+        causation_id: UUID | None = None,
+        correlation_id: UUID | None = None,
+    ) -> Outcome:
+        """Decide and store; return when it is durable.
+
+        With an idempotency key a second call changes nothing and answers with the first's result
+        (`replayed`). Raises DomainError for what a person can correct (nothing is stored, except the
+        record of a failed sign-in), Forbidden, Unauthenticated, or Overloaded."""
+        command = self._table[type(request)]
+        command.permission(actor)
+        command_id = self._command_id(command, actor, idempotency_key)
+        digest = request_digest(request, key=self._ports.digest_key)
+        if idempotency_key is not None and (stored := await self._ports.store.find_command(command_id)):
+            return replay(stored, digest)
+        for _ in range(ATTEMPTS_MAX):
+            work = Work(self._ports, actor, self._ports.clock.now())
+            result = await command.handler(request, work)
+            try:
+                return await self._save(
+                    command, command_id, digest, work, result, causation_id, correlation_id, idempotency_key
+                )
+            except VersionConflict:
+                continue
+            except CommandRepeated:
+                stored = await self._ports.store.find_command(command_id)
+                assert stored is not None, command_id
+                return replay(stored, digest)
+        raise Conflict(
+            f"{command.name} lost the race for the same aggregate {ATTEMPTS_MAX} times; send it again with the same key."
+        )
+
+    async def _save(
+        self,
+        command: Command,
+        command_id: UUID,
+        digest: bytes,
+        work: Work,
+        result: Result,
+        causation_id: UUID | None,
+        correlation_id: UUID | None,
+        idempotency_key: str | None,
+    ) -> Outcome:
+        aggregate = result.aggregate
+        heads: tuple[StreamHead, ...] = tuple(work.heads.values())
+        events = work.collect_events()
+        # Without events there is nothing to keep, unless the caller may ask again for the same answer.
+        if events or idempotency_key is not None:
+            moved = await self._ports.store.append(
+                Append(
+                    command_id=command_id,
+                    command_name=command.name,
+                    request_digest=digest,
+                    result={"aggregate_id": str(aggregate.id), "version": aggregate.version},
+                    actor=work.actor.name,
+                    correlation_id=correlation_id or command_id,
+                    causation_id=causation_id,
+                    events=events,
+                )
+            )
+            heads = moved or heads
+        if result.refusal is not None:
+            raise result.refusal
+        return Outcome(command_id, aggregate.id, aggregate.version, False, heads, aggregate, result.secret)
+
+    def _command_id(self, command: Command, actor: Actor, key: str | None) -> UUID:
+        if key is None:
+            return self._ports.ids.new()
+        if not 1 <= len(key) <= IDEMPOTENCY_KEY_LENGTH_MAX:
+            raise Invalid(
+                f"the idempotency key has {len(key)} characters; give 1 to {IDEMPOTENCY_KEY_LENGTH_MAX}.",
+                field=("idempotencyKey",),
+            )
+        return uuid5(NAMESPACE, json.dumps([actor.name, command.name, key]))
+
+
+def replay(stored: StoredCommand, digest: bytes) -> Outcome:
+    """The result of the first execution. Raises IdempotencyKeyMismatch when its content was another."""
+    if not hmac.compare_digest(stored.request_digest, digest):
+        raise IdempotencyKeyMismatch(
+            "This idempotency key was used before with other content; use a new key for a new request.",
+            field=("idempotencyKey",),
+        )
+    return Outcome(stored.command_id, UUID(stored.result["aggregate_id"]), stored.result["version"], True, stored.heads)
+
+
+def request_digest(request: Any, *, key: bytes) -> bytes:
+    """A keyed digest of the command's content, so that equal contents can be told without keeping them."""
+    content = json.dumps(asdict(request), sort_keys=True, default=_plain, separators=(",", ":"))
+    return hmac.digest(key, content.encode(), "sha256")
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if isinstance(value, Enum):
+        return value.value
+    return str(value)

@@ -1,0 +1,133 @@
+"""What the commands need of the world, as protocols; `adapters` has the real ones and the in-memory twins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from eventsourcing.domain import Aggregate
+
+PendingEvent = Any  # the library's CanMutateAggregate[UUID]; its generic protocol adds nothing here
+
+
+@dataclass(frozen=True, slots=True)
+class StreamHead:
+    """Where a stream ends: the aggregate's version, and that event's position in the log."""
+
+    aggregate_id: UUID
+    context: str
+    version: int
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCommand:
+    """A command that was executed: the digest of its content, its result, and how far it moved which streams."""
+
+    command_id: UUID
+    request_digest: bytes
+    result: Mapping[str, Any]
+    heads: tuple[StreamHead, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Append:
+    """All that one command writes; stored whole or not at all."""
+
+    command_id: UUID
+    command_name: str
+    request_digest: bytes
+    result: Mapping[str, Any]
+    actor: str
+    correlation_id: UUID
+    causation_id: UUID | None
+    events: Sequence[PendingEvent] = field(default_factory=tuple)
+
+
+class VersionConflict(Exception):
+    """Another command moved one of the streams first; nothing of this append was stored. Load and decide again."""
+
+
+class CommandRepeated(Exception):
+    """A command of this id is stored already; nothing of this append was stored. Its result can be looked up."""
+
+
+class Overloaded(Exception):
+    """The queue of appends is full; nothing was stored. Try again after a pause."""
+
+
+class EventStore(Protocol):
+    """The log. Every promise holds across processes."""
+
+    async def load(self, aggregate_ids: Sequence[UUID]) -> dict[UUID, tuple[Aggregate, StreamHead]]:
+        """The present state of those that exist, in one query."""
+
+    async def append(self, append: Append) -> tuple[StreamHead, ...]:
+        """Store the events and the command in one transaction; return once that is durable.
+
+        Raises VersionConflict, CommandRepeated or Overloaded; then nothing was stored. A connection lost
+        in the middle is resolved by the command id: the answer is the truth, never a guess."""
+
+    async def find_command(self, command_id: UUID) -> StoredCommand | None:
+        """The stored command of this id."""
+
+
+class PersonalData(Protocol):
+    """Seals what is personal with a key per person."""
+
+    async def seal(self, person_id: UUID, *texts: str) -> tuple[str, ...]:
+        """Tokens that only the person's key opens; makes the key on first use."""
+
+    def digest(self, text: str) -> str:
+        """A keyed digest: equal for equal texts, and useless without the key."""
+
+
+class Credentials(Protocol):
+    """Password hashes; not facts, so not in the log."""
+
+    async def set(self, user_id: UUID, password: str) -> None:
+        """Store the hash of the password, over any earlier one."""
+
+    async def verify(self, user_id: UUID | None, password: str) -> bool:
+        """True when the password is the user's; takes as long for a user that does not exist."""
+
+
+class Sessions(Protocol):
+    """Signed-in devices; not facts, so not in the log."""
+
+    async def open(self, user_id: UUID, *, user_agent: str, now: datetime) -> tuple[UUID, str]:
+        """A new session: its id and its refresh token, which is stored only as a digest."""
+
+
+class OrderNumbers(Protocol):
+    """Short numbers for people."""
+
+    async def next(self) -> str:
+        """A number no other order has; numbers may be skipped."""
+
+
+class Clock(Protocol):
+    def now(self) -> datetime:
+        """The present moment, aware, UTC."""
+
+
+class Ids(Protocol):
+    def new(self) -> UUID:
+        """A new UUIDv7."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """The world as one command sees it."""
+
+    store: EventStore
+    personal_data: PersonalData
+    credentials: Credentials
+    sessions: Sessions
+    order_numbers: OrderNumbers
+    clock: Clock
+    ids: Ids
+    digest_key: bytes  # keys the digest of a command's content, which may hold a password

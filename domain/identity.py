@@ -1,0 +1,49 @@
+"""Ids: what is named by people gets a derived id, everything else a UUIDv7 made at the edge.
+
+A derived id makes uniqueness a property of the log: two writers that add the same SKU append version 1
+of the same stream, and the store lets one of them win.
+"""
+
+from __future__ import annotations
+
+from binascii import crc32
+from typing import Final, NewType
+from uuid import UUID, uuid5
+
+OrderId = NewType("OrderId", UUID)
+ProductId = NewType("ProductId", UUID)
+StockItemId = NewType("StockItemId", UUID)
+UserId = NewType("UserId", UUID)
+EmailClaimId = NewType("EmailClaimId", UUID)
+
+# Stored ids are derived from it: it may never change.
+NAMESPACE: Final = UUID("6f1d2c3e-8a57-5b0e-9c64-2f7b1f0a4d11")
+
+# The number of partitions of every topic, fixed for the life of a topic generation: changing it would
+# move aggregates to other partitions and break their order.
+SHARDS: Final = 12
+
+
+def product_id(sku: str) -> ProductId:
+    """The one product that may carry this SKU."""
+    return ProductId(uuid5(NAMESPACE, f"product:{sku}"))
+
+
+def stock_item_id(sku: str) -> StockItemId:
+    """The one ledger of this SKU's stock."""
+    return StockItemId(uuid5(NAMESPACE, f"stock:{sku}"))
+
+
+def email_claim_id(digest: str) -> EmailClaimId:
+    """The claim on one e-mail address, named by the keyed digest of the address, never by the address."""
+    return EmailClaimId(uuid5(NAMESPACE, f"email:{digest}"))
+
+
+def event_id(aggregate_id: UUID, version: int) -> UUID:
+    """The public id of an event, stable for ever and the same on every road (CloudEvents `id`)."""
+    return uuid5(aggregate_id, str(version))
+
+
+def shard_of(aggregate_id: UUID) -> int:
+    """The partition, 0 to 11, of every topic in which this aggregate's events stand in order."""
+    return crc32(aggregate_id.bytes) % SHARDS

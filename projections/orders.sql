@@ -1,0 +1,20 @@
+CREATE TABLE IF NOT EXISTS orders_v1 (
+    id           uuid        PRIMARY KEY,
+    number       text        NOT NULL,
+    status       text        NOT NULL,
+    customer_id  uuid        NOT NULL,
+    lines        jsonb       NOT NULL,
+    total_minor  bigint      NOT NULL,
+    currency     text        NOT NULL,
+    placed_at    timestamptz NOT NULL,
+    updated_at   timestamptz NOT NULL,
+    reason       text,
+    version      bigint      NOT NULL,
+    position     bigint      NOT NULL
+) WITH (fillfactor = 80);
+CREATE UNIQUE INDEX IF NOT EXISTS orders_v1_by_number ON orders_v1 (number);
+-- Pages of all orders, and of one customer's, newest first; id breaks ties.
+CREATE INDEX IF NOT EXISTS orders_v1_by_placed ON orders_v1 (placed_at DESC, id DESC);
+CREATE INDEX IF NOT EXISTS orders_v1_by_customer ON orders_v1 (customer_id, placed_at DESC, id DESC);
+-- What Redis does not have yet, see view_positions.copied.
+CREATE INDEX IF NOT EXISTS orders_v1_by_position ON orders_v1 (position);

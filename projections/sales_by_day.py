@@ -1,0 +1,50 @@
+"""How much was sold on which day? One row per order; the sum over a day's counted rows is the answer.
+
+The day is the UTC day the order was placed. An order counts from RESERVED on, until it is rejected or cancelled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, date
+from typing import Final
+from uuid import UUID
+
+from domain.orders import Order
+from projections.view import Recorded, View
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaleRow:
+    id: UUID
+    day: date
+    units: int
+    revenue_minor: int
+    currency: str
+    counted: bool
+    version: int = 0
+    position: int = 0
+
+
+def evolve(row: SaleRow | None, recorded: Recorded) -> SaleRow:
+    match recorded.event:
+        case Order.Created() as placed:
+            return SaleRow(
+                id=recorded.aggregate_id,
+                day=placed.placed_at.astimezone(UTC).date(),
+                units=sum(line.quantity for line in placed.lines),
+                revenue_minor=placed.total.minor,
+                currency=placed.total.currency,
+                counted=False,
+            )
+    assert row is not None, recorded
+    match recorded.event:
+        case Order.Reserved():
+            return replace(row, counted=True)
+        case Order.Rejected() | Order.Cancelled():
+            return replace(row, counted=False)
+        case _:
+            return row
+
+
+SALES_BY_DAY: Final = View(name="sales_by_day", version=1, row=SaleRow, follows=frozenset({Order.TOPIC}), evolve=evolve)

@@ -1,0 +1,10 @@
+CREATE TABLE IF NOT EXISTS users_v1 (
+    id            uuid        PRIMARY KEY,
+    email_sealed  text        NOT NULL,
+    name_sealed   text        NOT NULL,
+    roles         text[]      NOT NULL,
+    created_at    timestamptz NOT NULL,
+    version       bigint      NOT NULL,
+    position      bigint      NOT NULL
+) WITH (fillfactor = 80);
+CREATE INDEX IF NOT EXISTS users_v1_by_position ON users_v1 (position);

@@ -1,0 +1,67 @@
+"""What a view is: a row type and a pure `evolve`, one row per aggregate.
+
+`evolve(row, recorded)` gives the next row. The fold adds `version` and `position`, so a row always says
+which event of its aggregate it has seen last. Rebuilding is folding again from the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+from uuid import UUID
+
+from domain import CONTEXT_OF
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A domain event as the log has it."""
+
+    event: Any  # one of the domain's event classes; `evolve` matches on it
+    event_type: str
+    aggregate_id: UUID
+    version: int
+    position: int
+    recorded_at: datetime
+
+
+class Row(Protocol):
+    """What every row has. `id` is the aggregate's."""
+
+    @property
+    def id(self) -> UUID: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def position(self) -> int: ...
+
+
+R = TypeVar("R", bound=Row)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View(Generic[R]):
+    """`follows` lists the aggregate types whose every event goes through `evolve`; `version` goes up with
+    the shape or meaning of the row, and names the table: `orders_v1`."""
+
+    name: str
+    version: int
+    row: type[R]
+    follows: frozenset[str]
+    evolve: Callable[[R | None, Recorded], R]
+
+    @property
+    def table(self) -> str:
+        return f"{self.name}_v{self.version}"
+
+    @property
+    def contexts(self) -> frozenset[str]:
+        return frozenset(CONTEXT_OF[aggregate_type] for aggregate_type in self.follows)
+
+    def fold(self, row: R | None, recorded: Recorded) -> R:
+        """The row after the event."""
+        evolved: Any = self.evolve(row, recorded)
+        folded: R = replace(evolved, version=recorded.version, position=recorded.position)
+        return folded

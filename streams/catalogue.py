@@ -1,0 +1,14 @@
+"""The catalogue: the agent that folds the topic `catalogue` into its views."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from faust.types import StreamT
+
+from streams.app import agent, app
+
+
+@agent("catalogue", name="catalogue")
+async def catalogue(stream: StreamT[Any]) -> None:
+    await app.follow(stream, "catalogue", app.view_followers("catalogue"))

@@ -1,0 +1,61 @@
+"""The checkout: the agent that turns order events into the commands that follow from them.
+
+It keeps its place like a view. A command's idempotency key is the event's id, so an event that comes twice,
+or again after a crash between command and position, gives one command.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+from faust.types import StreamT
+from psycopg import AsyncConnection
+
+from adapters.event_store import StoreUnavailable
+from commands.checkout import follow_up
+from commands.handling import Actor
+from commands.ports import Overloaded
+from domain.errors import Conflict
+from domain.identity import event_id
+from projections.view import Recorded
+from streams.app import agent, app
+from streams.applying import AWAY, Follower
+
+log = structlog.get_logger()
+
+ACTOR: Final = Actor.system("checkout")
+RETRY_PAUSE_S: Final = 0.2
+
+
+async def react(recorded: Recorded) -> None:
+    """Execute what follows from one event; returns when it is stored. Infrastructure that is away is waited for."""
+    command = follow_up(recorded.event)
+    if command is None:
+        return
+    key = str(event_id(recorded.aggregate_id, recorded.version))
+    while True:
+        try:
+            await app.kontor.pipeline.execute(command, actor=ACTOR, idempotency_key=key, causation_id=UUID(key))
+            return
+        except (Conflict, Overloaded, StoreUnavailable, *AWAY) as error:
+            log.warning("checkout_waits", command=type(command).__name__, error=str(error))
+            await asyncio.sleep(RETRY_PAUSE_S)
+
+
+async def apply(_connection: AsyncConnection[Any], events: Sequence[Recorded]) -> Callable[[], Awaitable[None]] | None:
+    """One after the other: orders that share a SKU would only make each other decide again."""
+    for recorded in events:
+        await react(recorded)
+    return None
+
+
+FOLLOWER: Final = Follower(name="checkout", contexts=frozenset({"orders"}), follows=None, apply=apply)
+
+
+@agent("orders", name="checkout")
+async def checkout(stream: StreamT[Any]) -> None:
+    await app.follow(stream, "orders", [FOLLOWER])

@@ -1,0 +1,14 @@
+"""Stock: the agent that folds the topic `inventory` into its views."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from faust.types import StreamT
+
+from streams.app import agent, app
+
+
+@agent("inventory", name="inventory")
+async def inventory(stream: StreamT[Any]) -> None:
+    await app.follow(stream, "inventory", app.view_followers("inventory"))

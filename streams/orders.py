@@ -1,0 +1,14 @@
+"""Orders and their sales: the agent that folds the topic `orders` into its views."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from faust.types import StreamT
+
+from streams.app import agent, app
+
+
+@agent("orders", name="orders")
+async def orders(stream: StreamT[Any]) -> None:
+    await app.follow(stream, "orders", app.view_followers("orders"))

@@ -1,0 +1,14 @@
+"""Users: the agent that folds the topic `users` into its views."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from faust.types import StreamT
+
+from streams.app import agent, app
+
+
+@agent("users", name="users")
+async def users(stream: StreamT[Any]) -> None:
+    await app.follow(stream, "users", app.view_followers("users"))

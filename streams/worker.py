@@ -1,0 +1,40 @@
+"""The worker process: every agent, the copier and the watch of the tail."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import faust
+
+import streams.catalogue
+import streams.inventory
+import streams.orders
+import streams.users  # noqa: F401  # importing declares the agents
+from domain import CONTEXTS
+from streams import checkout, tail
+from streams.app import announce_ready, app
+
+
+@app.task
+async def copy() -> None:
+    await app.copier.run()
+
+
+@app.task
+async def watch_tail() -> None:
+    views = {follower.name: follower for context in CONTEXTS for follower in app.view_followers(context)}
+    await tail.watch(views | {checkout.FOLLOWER.name: checkout.FOLLOWER})
+
+
+@app.task
+async def ready() -> None:
+    while not app.consumer.assignment():
+        await asyncio.sleep(0.1)
+    announce_ready()
+
+
+def run() -> None:
+    """Work until SIGTERM or SIGINT; exits with 1 when an agent failed."""
+    worker = faust.Worker(app, loglevel="WARNING", quiet=True, redirect_stdouts=False)
+    sys.exit(worker.execute_from_commandline())
