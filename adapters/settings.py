@@ -32,3 +32,8 @@ class Settings(BaseSettings):
     master_key: SecretStr = Field(description="base64 of 32 bytes; wraps the keys that seal personal data")
     jwt_key: SecretStr = Field(description="base64 of a 32 byte Ed25519 seed; signs access tokens")
     ready_file: str | None = Field(default=None, description="a process writes its pid here once it serves")
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """Raises pydantic.ValidationError, naming each variable that is missing or malformed."""
+        return cls()  # type: ignore[call-arg]  # the values come from the environment

@@ -11,12 +11,13 @@ Importing this module reads the settings from the environment.
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
 
 import faust
-from faust.types import StreamT, TopicT
+from faust.streams import Stream
 from mode.supervisors import CrashingSupervisor
 
 from adapters.kafka import RECORD_BYTES_MAX
@@ -32,7 +33,8 @@ BATCH_WITHIN_S: Final = 0.02  # how often Faust looks into its buffer: half of i
 COMMIT_INTERVAL_S: Final = 1.0
 SESSION_TIMEOUT_S: Final = 15.0
 
-SETTINGS: Final = Settings()
+AgentBody = Callable[[Stream[Any]], Awaitable[None]]
+SETTINGS: Final = Settings.from_environment()
 
 
 class Worker(faust.App):
@@ -53,7 +55,7 @@ class Worker(faust.App):
         await super().on_shutdown()
         await self.resources.aclose()
 
-    async def follow(self, stream: StreamT[Any], context: str, followers: list[Follower]) -> None:
+    async def follow(self, stream: Stream[Any], context: str, followers: list[Follower]) -> None:
         """The body of every agent: batches of one topic, applied by each follower, then acknowledged in order."""
         async for events in stream.noack_take(BATCH_RECORDS_MAX, within=BATCH_WITHIN_S):
             records = [linked_of(context, event) for event in events]
@@ -100,7 +102,7 @@ app = Worker(
 )
 
 
-def topic_of(context: str) -> TopicT[Any]:
+def topic_of(context: str) -> Any:
     """The topic, as raw bytes: the chain parses it, so that a record that is not ours is named as such."""
     return app.topic(
         SETTINGS.topic_prefix + context, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"

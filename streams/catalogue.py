@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from faust.types import StreamT
+from faust.streams import Stream
 
 from streams.app import agent, app
 
 
 @agent("catalogue", name="catalogue")
-async def catalogue(stream: StreamT[Any]) -> None:
+async def catalogue(stream: Stream[Any]) -> None:
     await app.follow(stream, "catalogue", app.view_followers("catalogue"))

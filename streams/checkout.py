@@ -12,7 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import structlog
-from faust.types import StreamT
+from faust.streams import Stream
 from psycopg import AsyncConnection
 
 from adapters.event_store import StoreUnavailable
@@ -57,5 +57,5 @@ FOLLOWER: Final = Follower(name="checkout", contexts=frozenset({"orders"}), foll
 
 
 @agent("orders", name="checkout")
-async def checkout(stream: StreamT[Any]) -> None:
+async def checkout(stream: Stream[Any]) -> None:
     await app.follow(stream, "orders", [FOLLOWER])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from faust.types import StreamT
+from faust.streams import Stream
 
 from streams.app import agent, app
 
 
 @agent("inventory", name="inventory")
-async def inventory(stream: StreamT[Any]) -> None:
+async def inventory(stream: Stream[Any]) -> None:
     await app.follow(stream, "inventory", app.view_followers("inventory"))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from faust.types import StreamT
+from faust.streams import Stream
 
 from streams.app import agent, app
 
 
 @agent("orders", name="orders")
-async def orders(stream: StreamT[Any]) -> None:
+async def orders(stream: Stream[Any]) -> None:
     await app.follow(stream, "orders", app.view_followers("orders"))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from faust.types import StreamT
+from faust.streams import Stream
 
 from streams.app import agent, app
 
 
 @agent("users", name="users")
-async def users(stream: StreamT[Any]) -> None:
+async def users(stream: Stream[Any]) -> None:
     await app.follow(stream, "users", app.view_followers("users"))

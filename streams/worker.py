@@ -16,22 +16,23 @@ from streams import checkout, tail
 from streams.app import announce_ready, app
 
 
-@app.task
 async def copy() -> None:
     await app.copier.run()
 
 
-@app.task
 async def watch_tail() -> None:
     views = {follower.name: follower for context in CONTEXTS for follower in app.view_followers(context)}
     await tail.watch(views | {checkout.FOLLOWER.name: checkout.FOLLOWER})
 
 
-@app.task
 async def ready() -> None:
     while not app.consumer.assignment():
         await asyncio.sleep(0.1)
     announce_ready()
+
+
+for background in (copy, watch_tail, ready):
+    app.task(background)
 
 
 def run() -> None:

@@ -1,0 +1,83 @@
+"""A partition that lost its records, published again from the log.
+
+It is cut to nothing first, so that its records stand in log order from the start: a reader from the beginning
+sees every event once and in order, and one that had read on drops what it knows by position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+
+from adapters.log import EventLog
+from adapters.settings import Settings
+
+log = structlog.get_logger()
+
+EVENTS_A_BATCH = 1_000
+Partitions = dict[tuple[str, int], tuple[int, int]]
+
+
+async def ends_before(settings: Settings, partitions: Partitions) -> list[tuple[str, int]]:
+    """The partitions that hold fewer records than were published to them."""
+    if not partitions:
+        return []
+    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka_url, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        wanted = {
+            TopicPartition(settings.topic_prefix + context, shard): (context, shard) for context, shard in partitions
+        }
+        ends = await consumer.end_offsets(list(wanted))
+        return [key for partition, key in wanted.items() if ends[partition] <= partitions[key][1]]
+    finally:
+        await consumer.stop()
+
+
+async def republish(
+    connection: psycopg.AsyncConnection[Any],
+    producer: AIOKafkaProducer,
+    event_log: EventLog,
+    settings: Settings,
+    partitions: Partitions,
+    emptied: Sequence[tuple[str, int]],
+) -> None:
+    """Publish these partitions again, up to the position they had. May be interrupted: the offset of a
+    partition is stored when it is complete, so it is found emptied again."""
+    from streams.relay import send  # noqa: PLC0415  # the two call each other
+
+    await _cut(settings, emptied)
+    for context, shard in emptied:
+        until, _ = partitions[context, shard]
+        done: Partitions = {(context, shard): (0, -1)}
+        count = 0
+        while records := await event_log.shard_after(
+            context, shard, done[context, shard][0], limit=EVENTS_A_BATCH, until=until
+        ):
+            done.update(await send(producer, settings.topic_prefix, records, done))
+            count += len(records)
+        await connection.execute(
+            "UPDATE relay_partitions SET kafka_offset = %s WHERE context = %s AND shard = %s",
+            [done[context, shard][1], context, shard],
+        )
+        partitions.update(done)
+        log.warning("partition_published_again", context=context, shard=shard, events=count)
+
+
+async def _cut(settings: Settings, emptied: Sequence[tuple[str, int]]) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_url)
+    await admin.start()
+    try:
+        await admin.delete_records(
+            {
+                TopicPartition(settings.topic_prefix + context, shard): RecordsToDelete(before_offset=-1)
+                for context, shard in emptied
+            }
+        )
+    finally:
+        await admin.close()
