@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import platform
 import shutil
 import subprocess
@@ -70,7 +71,8 @@ def _directory(home: Home) -> str:
         raise Problem(
             f"{place} has {free_bytes // 1024**2} MB free and 1 GB is needed: make room, or set KONTOR_HOME elsewhere."
         )
-    home.prepare()
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise Problem(f"{place} cannot be written: set KONTOR_HOME to a directory that can.")
     read_secrets(home)
     return f"{home.path}, {free_bytes // 1024**3} GB free"
 
@@ -83,7 +85,7 @@ def _postgres(home: Home) -> str:
     if (url := given.postgres_url()) is not None:
         return _answers(given.check_postgres(url))
     who = postgres.identity(home)
-    how = f", runs as {who.prefix[-1]} because root may not" if who.prefix else ""
+    how = f", started through {who.prefix[-1]} because root may not run it" if who.prefix else ""
     return f"{_version(postgres.binaries() / 'postgres')}{how}"
 
 

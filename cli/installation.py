@@ -1,7 +1,7 @@
 """The settings of a command that is run beside a running stack: `kontor verify`, `kontor export` and the like.
 
-Guarantees: the environment comes first; only what it lacks is taken from the stack that runs in this home. When there is
-neither, or a value cannot be used, the process ends with one sentence that names the variable and never a secret.
+Guarantees: the environment comes first; only what it lacks is taken from the stack that runs in this home. When there
+is neither, or a value cannot be used, the process ends with one sentence that names the variable and never a secret.
 """
 
 from __future__ import annotations

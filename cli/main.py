@@ -1,7 +1,7 @@
 """The program `kontor`: one command per module, read from a table of contents, each imported only when it is asked for.
 
-Guarantees: `kontor status` does not pay for importing the API. Answers go to stdout, progress and reasons to stderr. Exit
-codes: 0 done, 1 not done (one sentence says why), 2 the command line is wrong.
+Guarantees: `kontor status` does not pay for importing the API. Answers go to stdout, progress and reasons to stderr.
+Exit codes: 0 done, 1 not done (one sentence says why), 2 the command line is wrong.
 """
 
 from __future__ import annotations
@@ -19,6 +19,13 @@ COMMANDS = {
     "status": "cli.status:status",
     "doctor": "cli.doctor:doctor",
     "reset": "cli.reset:reset",
+    "migrate": "cli.processes:migrate",
+    "api": "cli.processes:api",
+    "relay": "cli.processes:relay",
+    "worker": "cli.processes:worker",
+    "demo": "cli.demo:demo",
+    "import": "cli.importing:import_file",
+    "verify": "cli.verify:verify",
 }
 
 

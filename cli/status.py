@@ -71,7 +71,7 @@ def _logins(state: State) -> dict[str, dict[str, str]]:
 
 def _why_not(state: State) -> str:
     if living(state.launcher) is None:
-        return "The launcher was killed and left these processes running: `kontor up` starts again, `kontor down` stops them."
+        return "The launcher was killed and left these processes: `kontor up` starts again, `kontor down` stops them."
     if not state.ready:
         return "Kontor is still starting: ask again in some seconds."
     serving = {name for name, record in state.processes.items() if record.serving and living(record)}

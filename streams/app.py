@@ -11,7 +11,7 @@ Importing this module reads the settings from the environment.
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -33,7 +33,7 @@ BATCH_WITHIN_S: Final = 0.02  # how often Faust looks into its buffer: half of i
 COMMIT_INTERVAL_S: Final = 1.0
 SESSION_TIMEOUT_S: Final = 15.0
 
-AgentBody = Callable[[Stream[Any]], Awaitable[None]]
+AgentBody = Callable[[Any], Coroutine[Any, Any, None]]
 SETTINGS: Final = Settings.from_environment()
 
 
@@ -109,9 +109,14 @@ def topic_of(context: str) -> Any:
     )
 
 
-def agent(context: str, name: str) -> Any:
+def agent(context: str, name: str) -> Callable[[AgentBody], AgentBody]:
     """Declares an agent: one coroutine, and a failure stops the process instead of skipping the record."""
-    return app.agent(topic_of(context), name=f"{name}", concurrency=1, supervisor_strategy=CrashingSupervisor)
+
+    def declare(body: AgentBody) -> AgentBody:
+        app.agent(topic_of(context), name=name, concurrency=1, supervisor_strategy=CrashingSupervisor)(body)
+        return body
+
+    return declare
 
 
 def announce_ready() -> None:

@@ -132,8 +132,8 @@ def _fetch(missing: list[Jar]) -> None:
     if failures:
         raise Problem(
             f"{len(failures)} of the {len(locked_jars())} jars of Kafka could not be fetched ({failures[0]}): "
-            "the first start needs the Maven repository that jgo uses; connect to the network and run the same command again, "
-            "or set KONTOR_KAFKA_URL to a Kafka of your own."
+            "the first start needs the Maven repository that jgo uses; connect to the network and run the same "
+            "command again, or set KONTOR_KAFKA_URL to a Kafka of your own."
         )
 
 

@@ -81,8 +81,8 @@ logger.server.name=kafka.server.KafkaRaftServer
 logger.server.level=info
 """
 
-# Measured on two cores: without the second compiler the broker serves after 3.9 s and 5 s of CPU in 157 MB, with it after
-# 4.7 s, 8 s and 200 MB. The serial collector suits a heap this small.
+# Measured on two cores: without the second compiler the broker serves after 3.9 s and 5 s of CPU in 157 MB, with it
+# after 4.7 s, 8 s and 200 MB. The serial collector suits a heap this small.
 JVM = (
     "-XX:TieredStopAtLevel=1",
     "-Xms96m",

@@ -7,17 +7,16 @@ returns. The state file always names every running child. Raises Problem, one se
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cli.stack import given
-from cli.stack.home import Home, Secrets, launcher_lock, load_or_make_secrets
+from cli.stack.home import Home, launcher_lock, load_or_make_secrets
 from cli.stack.orphans import STOP_ORDER, stop_orphans
-from cli.stack.ports import Ports, choose_ports
+from cli.stack.ports import choose_ports
 from cli.stack.problem import Problem
 from cli.stack.programs import (
     DEMO_TIMEOUT_S,
@@ -31,7 +30,7 @@ from cli.stack.programs import (
     settings,
 )
 from cli.stack.progress import Progress, timed
-from cli.stack.servers import ServerUrls, bring_up, together, urls_of
+from cli.stack.servers import bring_up, together, urls_of
 from cli.stack.state import State, forget_state, own_record, read_state, write_state
 from cli.stack.supervisor import Supervisor
 
@@ -45,7 +44,7 @@ class Wanted:
     """What a start should include."""
 
     demo: bool = True
-    programs: Programs = Programs()
+    programs: Programs = field(default_factory=Programs)
 
 
 def launch(home: Home, wanted: Wanted, progress: Progress, on_ready: Callable[[State], None]) -> None:

@@ -1,7 +1,7 @@
 """What a killed launcher left running: found by recorded pid and identity, stopped before anything new starts.
 
-Guarantees: signals only processes that this home's state file or PostgreSQL's own pid file names and whose identity fits.
-The caller holds the launcher lock, so what is found belongs to no living launcher.
+Guarantees: signals only processes that this home's state file or PostgreSQL's own pid file names and whose identity
+fits. The caller holds the launcher lock, so what is found belongs to no living launcher.
 """
 
 from __future__ import annotations

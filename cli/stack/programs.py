@@ -1,7 +1,7 @@
 """Kontor's own processes: which there are, how each is started, and when it serves.
 
-Guarantees: they get their settings only from the environment made here, so the directory and the file system around them
-do not matter. A long-running one serves when it has written its own pid into its ready file.
+Guarantees: they get their settings only from the environment made here, so the directory and the file system around
+them do not matter. A long-running one serves when it has written its own pid into its ready file.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class PlainLines:
     def begin(self, step: str) -> None: ...
 
     def end(self, step: str, seconds: float, *, failed: bool) -> None:
-        self.note(f"{step} {'failed' if failed else 'ready'} after {seconds:.1f} s")
+        self.note(f"{seconds:6.1f} s  {step}{' failed' if failed else ''}")
 
     def note(self, text: str) -> None:
         # The reader of a pipe may have gone; what runs must not end for that.

@@ -30,7 +30,7 @@ from cli.stack.ports import Ports, choose_ports
 from cli.stack.problem import Problem
 from cli.stack.process import Spec
 from cli.stack.progress import Progress, Silent, timed
-from cli.stack.state import State, forget_state, own_record, write_state
+from cli.stack.state import State, forget_state, living, own_record, write_state
 from cli.stack.supervisor import Supervisor
 
 FETCH_TIMEOUT_S = 600.0
@@ -168,7 +168,8 @@ class Servers:
 
     def pids(self) -> dict[str, int]:
         """The pids of the servers that serve now; one that died comes back here with another pid."""
-        return {name: record.pid for name, record in self.supervisor.records.items() if record.serving}
+        records = dict(self.supervisor.records)
+        return {name: record.pid for name, record in records.items() if record.serving and living(record)}
 
 
 @contextmanager
