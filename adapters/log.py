@@ -76,6 +76,12 @@ class EventLog:
         """The first `limit` events of one aggregate."""
         return await self._read("originator_id = %s ORDER BY originator_version LIMIT %s", [aggregate_id, limit])
 
+    async def of_aggregates(self, aggregate_ids: Sequence[UUID]) -> list[LogRecord]:
+        """All events of these aggregates, each one's in order."""
+        return await self._read(
+            "originator_id = ANY(%s) ORDER BY originator_id, originator_version", [list(aggregate_ids)]
+        )
+
     async def end(self) -> int:
         """The position of the newest event; 0 for an empty log."""
         async with self._pool.connection() as connection:

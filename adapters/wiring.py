@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
+from psycopg import AsyncConnection, OperationalError
 from psycopg_pool import AsyncConnectionPool
 from redis.asyncio import Redis
 from uuid_utils.compat import uuid7
@@ -79,6 +81,17 @@ class Kontor:
     access_tokens: AccessTokens
 
 
+async def still_open(connection: AsyncConnection[Any]) -> None:
+    """Raises OperationalError for a pooled connection that the server has closed meanwhile.
+
+    An idle connection has nothing to read but its end, so a look at the socket tells, without the round trip
+    the pool's own check would put before every query."""
+    look = select.poll()
+    look.register(connection.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
+    if look.poll(0):
+        raise OperationalError("the server has closed this connection")
+
+
 @asynccontextmanager
 async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]:
     """Connect, run, and close in order. `name` is what the database shows as application name.
@@ -93,7 +106,7 @@ async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]
         max_waiting=POOL_WAITING_MAX,
         timeout=10,
         kwargs={"autocommit": True, "application_name": f"kontor.{name}"},
-        check=AsyncConnectionPool.check_connection,
+        check=still_open,
         open=False,
     ) as pool:
         await pool.wait(30)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
+
+import uvloop
 
 from adapters.wiring import Kontor, open_kontor
 from cli.installation import load_settings
@@ -38,7 +39,7 @@ def demo() -> None:
         async with open_kontor(settings, name="demo") as kontor:
             await load_demo(kontor)
 
-    asyncio.run(load())
+    uvloop.run(load())
 
 
 async def load_demo(kontor: Kontor) -> None:

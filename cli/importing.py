@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import json
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import uvloop
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -69,7 +69,7 @@ def _run(console: Console, sales: SalesFile, file: Path) -> Report:
 
     try:
         with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
-            return asyncio.run(run(progress))
+            return uvloop.run(run(progress))
     except KeyboardInterrupt:
         console.print(f"Interrupted; nothing is lost or doubled. Go on with: kontor import {file} --live", markup=False)
         raise SystemExit(1) from None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+import uvloop
 
 from adapters.settings import Settings
 from cli.installation import load_settings
@@ -34,7 +35,7 @@ def migrate() -> None:
         )
         print(f"migrations applied: {', '.join(applied) or 'none'}; topics created: {', '.join(created) or 'none'}")
 
-    asyncio.run(prepare())
+    uvloop.run(prepare())
 
 
 def relay() -> None:
@@ -83,6 +84,7 @@ def api() -> None:
         host=settings.http_host,
         port=settings.http_port,
         log_config=None,
+        loop="uvloop",
         access_log=False,
         timeout_graceful_shutdown=10,
         server_header=False,
@@ -141,6 +143,6 @@ def _until_signalled(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
         await asyncio.gather(task, return_exceptions=False)
 
     try:
-        asyncio.run(run())
+        uvloop.run(run())
     except asyncio.CancelledError:
         structlog.get_logger().info("stopped")

@@ -6,6 +6,7 @@ import asyncio
 import sys
 
 import faust
+import uvloop
 
 import streams.catalogue
 import streams.inventory
@@ -37,5 +38,6 @@ for background in (copy, watch_tail, ready):
 
 def run() -> None:
     """Work until SIGTERM or SIGINT; exits with 1 when an agent failed."""
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     worker = faust.Worker(app, loglevel="WARNING", quiet=True, redirect_stdouts=False)
     sys.exit(worker.execute_from_commandline())

@@ -66,6 +66,9 @@ background.threads=2
 num.recovery.threads.per.data.dir=2
 num.replica.fetchers=1
 initial.broker.registration.timeout.ms=60000
+# A killed broker may register again only when its old session has ended: with the usual 9 s it would be away for 16 s.
+broker.session.timeout.ms=4000
+broker.heartbeat.interval.ms=500
 """
 
 LOGGING = """\

@@ -130,8 +130,9 @@ class Supervisor:
                 bound_log(child.spec.log)
             delay_s = backoff.delay_s(time.monotonic() - child.began)
             self._forget(child)
-            gist = child.gist()
-            said = f", its last words: {gist}" if gist else ""
+            # A signal from outside says nothing that the process itself could have written down.
+            gist = child.gist() if (child.popen.returncode or 0) > 0 else ""
+            said = f"; its last words: {gist}" if gist else ""
             self._say(
                 f"{child.spec.name} (pid {child.pid}) has ended by {how_it_ended(child)}; "
                 f"starting it again in {delay_s:g} s{said}"

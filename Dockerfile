@@ -1,0 +1,28 @@
+# One image, every process: `kontor api`, `kontor relay`, `kontor worker`, `kontor migrate`, `kontor demo`.
+FROM python:3.11-slim
+
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+WORKDIR /app
+
+# Dependencies first: they change rarely, and their layer is then kept.
+COPY requirements.lock ./
+RUN python -m pip install --require-hashes -r requirements.lock
+
+COPY pyproject.toml README.md ./
+COPY domain domain
+COPY commands commands
+COPY projections projections
+COPY adapters adapters
+COPY streams streams
+COPY api api
+COPY cli cli
+# The build tools are in the lock, so nothing without a hash is fetched here.
+RUN python -m pip install --no-build-isolation --no-deps --editable . \
+ && useradd --system --uid 10001 --home-dir /app --shell /usr/sbin/nologin kontor \
+ && mkdir /run/kontor && chown kontor /run/kontor
+
+USER kontor
+ENV KONTOR_HOME=/run/kontor KONTOR_HTTP_HOST=0.0.0.0 KONTOR_HTTP_PORT=8000
+EXPOSE 8000
+ENTRYPOINT ["kontor"]
+CMD ["--help"]

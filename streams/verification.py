@@ -1,0 +1,254 @@
+"""Is everything everywhere? Compares, per aggregate, the log with Kafka, every view and every Redis copy.
+
+Runs beside a working system: it looks at what the log held when it began, waits (bounded) until relay and
+followers have passed that point, and lets rows be newer than it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from binascii import crc32
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import UUID
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from psycopg.sql import SQL, Identifier
+
+from adapters.log import LogRecord
+from adapters.schema import followers
+from adapters.wire import NotOurs, parsed
+from adapters.wiring import Kontor
+from domain import CONTEXTS
+from domain.identity import SHARDS, shard_of
+from projections import VIEWS
+from projections.view import View
+
+PASSING_S_MAX: Final = 60.0
+SETTLING_S_MAX: Final = 10.0
+AGGREGATES_AT_ONCE: Final = 500
+FINDINGS_MAX: Final = 1_000
+
+_STREAMS = SQL(
+    "SELECT originator_id, count(*), min(originator_version), max(originator_version) FROM events"
+    " WHERE notification_id <= %s GROUP BY 1 HAVING min(originator_version) <> 1 OR max(originator_version) <> count(*)"
+)
+_REQUIRED = SQL(
+    "SELECT context, shard, max(notification_id) FROM events WHERE notification_id <= %s GROUP BY context, shard"
+)
+_IDS = SQL(
+    "SELECT DISTINCT originator_id FROM events WHERE context = %s AND notification_id <= %s"
+    " AND split_part(topic, '.', 1) = ANY(%s) ORDER BY 1"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as the log says. `what`: missing, extra, stale, different or out of order."""
+
+    where: str
+    what: str
+    subject: str
+    detail: str
+
+
+@dataclass(slots=True)
+class Verdict:
+    """The findings (up to FINDINGS_MAX are kept, all are counted), and what was compared."""
+
+    position: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    findings_count: int = 0
+    compared: dict[str, int] = field(default_factory=dict)
+
+    def found(self, where: str, what: str, subject: object, detail: str) -> None:
+        self.findings_count += 1
+        if len(self.findings) < FINDINGS_MAX:
+            self.findings.append(Finding(where, what, str(subject), detail))
+
+    def count(self, what: str, number: int) -> None:
+        self.compared[what] = self.compared.get(what, 0) + number
+
+
+async def verify_all(kontor: Kontor) -> Verdict:
+    """Compare everything up to the present end of the log."""
+    verdict = Verdict(position=await kontor.log.end())
+    await _passed(kontor, verdict)
+    for aggregate_id, count, first, last in await kontor.reads.fetch(_STREAMS, [verdict.position]):
+        verdict.found("log", "missing", aggregate_id, f"{count} events, versions {first} to {last}")
+    for context in CONTEXTS:
+        await _verify_topic(kontor, context, verdict)
+    for view in VIEWS.values():
+        await _verify_view(kontor, view, verdict)
+    return verdict
+
+
+async def _passed(kontor: Kontor, verdict: Verdict) -> None:
+    """Wait until relay and followers are past the position; who is not after PASSING_S_MAX is a finding."""
+    required = {
+        (context, shard): end for context, shard, end in await kontor.reads.fetch(_REQUIRED, [verdict.position])
+    }
+    give_up_at = asyncio.get_running_loop().time() + PASSING_S_MAX
+    while True:
+        relayed = {
+            (context, shard): position
+            for context, shard, position in await kontor.reads.fetch(
+                SQL("SELECT context, shard, position FROM relay_partitions"), []
+            )
+        }
+        applied = await kontor.reads.positions()
+        behind = [
+            ("relay", context, shard, relayed.get((context, shard), 0), end)
+            for (context, shard), end in required.items()
+            if relayed.get((context, shard), 0) < end
+        ] + [
+            (name, context, shard, applied.get((name, context, shard), 0), required[context, shard])
+            for name, contexts in followers().items()
+            for context in contexts
+            for shard in range(SHARDS)
+            if applied.get((name, context, shard), 0) < required.get((context, shard), 0)
+        ]
+        if not behind or asyncio.get_running_loop().time() > give_up_at:
+            break
+        await asyncio.sleep(0.2)
+    for name, context, shard, position, end in behind:
+        verdict.found(
+            name, "stale", f"{context}/{shard}", f"stands at {position}, the log at {end}; is the process running?"
+        )
+
+
+async def _verify_topic(kontor: Kontor, context: str, verdict: Verdict) -> None:
+    """Every event of the log once or more in its partition, first times in order, and nothing else."""
+    topic = kontor.settings.topic_prefix + context
+    consumer = AIOKafkaConsumer(bootstrap_servers=kontor.settings.kafka_url, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(topic, shard) for shard in range(SHARDS)]
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        # An explicit offset: seeking to the beginning races with the reset of a new assignment.
+        for partition, start in (await consumer.beginning_offsets(partitions)).items():
+            consumer.seek(partition, start)
+        held = {shard: Held(context, verdict) for shard in range(SHARDS)}
+        while [each for each in partitions if await consumer.position(each) < ends[each]]:
+            for partition, messages in (await consumer.getmany(timeout_ms=1000)).items():
+                for message in messages:
+                    held[partition.partition].add(message)
+    finally:
+        await consumer.stop()
+    for shard, partition_held in held.items():
+        await _compare_partition(kontor, context, shard, partition_held.seen, verdict)
+
+
+@dataclass(slots=True)
+class Held:
+    """What a partition holds: position to fingerprint. Reports what is out of order or not ours."""
+
+    context: str
+    verdict: Verdict
+    seen: dict[int, int] = field(default_factory=dict)
+    highest: int = 0
+
+    def add(self, message: Any) -> None:
+        try:
+            record = parsed(self.context, message.partition, message.value, message.headers).record
+        except NotOurs as error:
+            self.verdict.found("kafka", "extra", f"{message.topic}/{message.partition}@{message.offset}", str(error))
+            return
+        if record.position in self.seen:
+            self.verdict.count("kafka records repeated", 1)
+        elif record.position < self.highest:
+            detail = f"position {record.position} after {self.highest}"
+            self.verdict.found("kafka", "out of order", record.aggregate_id, detail)
+        self.seen[record.position] = fingerprint(record)
+        self.highest = max(self.highest, record.position)
+        self.verdict.count("kafka records", 1)
+
+
+async def _compare_partition(kontor: Kontor, context: str, shard: int, seen: dict[int, int], verdict: Verdict) -> None:
+    where = f"kafka {context}/{shard}"
+    async for record in _shard(kontor, context, shard, verdict.position):
+        verdict.count("events", 1)
+        if shard_of(record.aggregate_id) != shard:
+            verdict.found("log", "different", record.aggregate_id, f"stored in shard {shard}")
+        there = seen.pop(record.position, None)
+        if there is None:
+            verdict.found(
+                where, "missing", record.aggregate_id, f"version {record.version}, position {record.position}"
+            )
+        elif there != fingerprint(record):
+            verdict.found(
+                where, "different", record.aggregate_id, f"version {record.version}, position {record.position}"
+            )
+    for position in seen:
+        if position <= verdict.position:
+            verdict.found(where, "extra", position, "a position the log does not have")
+
+
+async def _shard(kontor: Kontor, context: str, shard: int, until: int) -> AsyncIterator[LogRecord]:
+    position = 0
+    while records := await kontor.log.shard_after(context, shard, position, limit=2_000, until=until):
+        for record in records:
+            yield record
+        position = records[-1].position
+
+
+def fingerprint(record: LogRecord) -> int:
+    """Equal for equal records, whichever road they came."""
+    text = f"{record.event_type}|{record.schema_version}|{record.aggregate_id}|{record.version}|{record.recorded_at.timestamp()}"
+    return crc32(record.state, crc32(text.encode()))
+
+
+async def _verify_view(kontor: Kontor, view: View[Any], verdict: Verdict) -> None:
+    """Every aggregate's row equals the fold of its events, and so does its copy in Redis where there is one."""
+    (context,) = view.contexts
+    known = [row[0] for row in await kontor.reads.fetch(_IDS, [context, verdict.position, list(view.follows)])]
+    for start in range(0, len(known), AGGREGATES_AT_ONCE):
+        ids = known[start : start + AGGREGATES_AT_ONCE]
+        wrong = await _differing(kontor, view, ids, verdict.position)
+        give_up_at = asyncio.get_running_loop().time() + SETTLING_S_MAX
+        # What is on its way from the row to its copy is not wrong yet.
+        while wrong and asyncio.get_running_loop().time() < give_up_at:
+            await asyncio.sleep(0.5)
+            wrong = await _differing(kontor, view, list({finding[2] for finding in wrong}), verdict.position)
+        for where, what, subject, detail in wrong:
+            verdict.found(where, what, subject, detail)
+    verdict.count(f"rows of {view.name}", len(known))
+    extra = SQL("SELECT id FROM {} t WHERE NOT EXISTS (SELECT FROM events WHERE originator_id = t.id)").format(
+        Identifier(view.table)
+    )
+    for (row_id,) in await kontor.reads.fetch(extra, []):
+        verdict.found(view.name, "extra", row_id, "a row without events")
+
+
+async def _differing(kontor: Kontor, view: View[Any], ids: list[UUID], until: int) -> list[tuple[str, str, UUID, str]]:
+    copies = await kontor.copies.read(view, ids)
+    rows = await kontor.reads.by_id(view, ids)
+    history: dict[UUID, list[LogRecord]] = {row_id: [] for row_id in ids}
+    for record in await kontor.log.of_aggregates(ids):
+        history[record.aggregate_id].append(record)
+    wrong = []
+    for row_id, records in history.items():
+        row, copy = rows.get(row_id), copies.get(row_id)
+        least = max(record.version for record in records if record.position <= until)
+        if row is None:
+            wrong.append((view.name, "missing", row_id, f"the log has version {least}"))
+            continue
+        if row.version < least:
+            wrong.append((view.name, "stale", row_id, f"version {row.version}, the log has {least}"))
+        if row != _folded(view, records, row.version):
+            wrong.append((view.name, "different", row_id, f"version {row.version} is not the fold of its events"))
+        if copy is not None and copy.version < row.version:
+            wrong.append((f"redis {view.name}", "stale", row_id, f"version {copy.version}, the row has {row.version}"))
+        elif copy is not None and copy != _folded(view, records, copy.version):
+            wrong.append((f"redis {view.name}", "different", row_id, f"version {copy.version}"))
+    return wrong
+
+
+def _folded(view: View[Any], records: list[LogRecord], version: int) -> Any:
+    row = None
+    for record in records:
+        if record.version <= version:
+            row = view.fold(row, record.decoded())
+    return row
