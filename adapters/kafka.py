@@ -66,5 +66,4 @@ def producer(servers: str) -> AIOKafkaProducer:
         max_batch_size=256 * 1024,
         max_request_size=RECORD_BYTES_MAX,
         request_timeout_ms=15_000,
-        compression_type="gzip",
     )

@@ -40,7 +40,7 @@ def as_object(state: State) -> dict[str, object]:
         "kafka_url": state.settings.get("KONTOR_KAFKA_URL", ""),
         "redis_url": state.settings.get("KONTOR_REDIS_URL", ""),
         "smtp_url": None,
-        "processes": state.pids(),
+        "processes": {name: pid for name, pid in state.pids().items() if name in state.expected},
         "logins": _logins(state),
     }
 

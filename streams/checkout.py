@@ -29,6 +29,7 @@ log = structlog.get_logger()
 
 ACTOR: Final = Actor.system("checkout")
 RETRY_PAUSE_S: Final = 0.2
+AT_ONCE: Final = 8
 
 
 async def react(recorded: Recorded) -> None:
@@ -47,10 +48,30 @@ async def react(recorded: Recorded) -> None:
 
 
 async def apply(_connection: AsyncConnection[Any], events: Sequence[Recorded]) -> Callable[[], Awaitable[None]] | None:
-    """One after the other: orders that share a SKU would only make each other decide again."""
-    for recorded in events:
-        await react(recorded)
+    """React to a batch, AT_ONCE at a time, but in turn where events share an order or a SKU: commands on the
+    same stock would only make each other decide again."""
+    gate = asyncio.Semaphore(AT_ONCE)
+    last: dict[object, asyncio.Task[None]] = {}
+
+    async def in_turn(recorded: Recorded, before: set[asyncio.Task[None]]) -> None:
+        if before:
+            await asyncio.wait(before)
+        async with gate:
+            await react(recorded)
+
+    async with asyncio.TaskGroup() as group:
+        for recorded in events:
+            keys = subjects(recorded)
+            before = {last[key] for key in keys if key in last}
+            task = group.create_task(in_turn(recorded, before))
+            last.update(dict.fromkeys(keys, task))
     return None
+
+
+def subjects(recorded: Recorded) -> set[object]:
+    """What the command that follows from an event is about: the order, and its SKUs where the event names them."""
+    lines = getattr(recorded.event, "lines", ())
+    return {recorded.aggregate_id, *(line.sku for line in lines)}
 
 
 FOLLOWER: Final = Follower(name="checkout", contexts=frozenset({"orders"}), follows=None, apply=apply)

@@ -27,8 +27,10 @@ def launch_detached(home: Home, argv: tuple[str, ...]) -> State | None:
     bound_log(log)
     with log.open("ab") as output, log.open("r", errors="replace") as said:
         said.seek(0, 2)
+        # Its stdout would say again what this process prints once everything is ready.
+        quiet = subprocess.DEVNULL
         launcher = subprocess.Popen(  # noqa: S603  # this program itself
-            argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=PROJECT_ROOT, start_new_session=True
+            argv, stdin=quiet, stdout=quiet, stderr=output, cwd=PROJECT_ROOT, start_new_session=True
         )
         try:
             while True:

@@ -52,6 +52,11 @@ class Home:
         return self.path / "valkey"
 
     @property
+    def demo_marker(self) -> Path:
+        """Says that the demo was loaded once into the cluster beside it."""
+        return self.postgres / "demo.loaded"
+
+    @property
     def state_file(self) -> Path:
         return self.path / "state.json"
 

@@ -118,18 +118,31 @@ class _Launcher:
         self._http_url = http_url(ports)
         await bring_up(self._home, secrets, ports, self._supervisor, self._progress)
         await self._start_programs()
+        # Data that a demo of an earlier start loaded is there, so what is new in it may come after the rest is ready.
+        later = self._home.demo_marker.exists() and given.postgres_url() is None
+        if not later:
+            await self._load_demo()
         self._ready = True
         self._write_state()
         self._on_ready(self._state())
+        if later:
+            try:
+                await self._load_demo()
+            except Problem as problem:
+                self._progress.note(f"the demo's data could not be brought up to date: {problem}")
 
     async def _start_programs(self) -> None:
         programs = self._wanted.programs
         for name, argv in programs.before.items():
             await self._run_once(name, argv, MIGRATE_TIMEOUT_S)
         await together(*(self._start_service(name, argv) for name, argv in programs.services.items()))
-        if self._wanted.demo and environment_name() != "production":
-            for name, argv in programs.demo.items():
-                await self._run_once(name, argv, DEMO_TIMEOUT_S)
+
+    async def _load_demo(self) -> None:
+        if not self._wanted.demo or environment_name() == "production":
+            return
+        for name, argv in self._wanted.programs.demo.items():
+            await self._run_once(name, argv, DEMO_TIMEOUT_S)
+        self._home.demo_marker.touch()
 
     async def _run_once(self, name: str, argv: tuple[str, ...], timeout_s: float) -> None:
         with timed(self._progress, name):

@@ -145,7 +145,8 @@ def init_spec(home: Home, who: Identity, password: str) -> Spec | None:
 
 
 def finish_init(home: Home) -> None:
-    """Give the complete cluster its name."""
+    """Give the complete cluster its name; what was known about an earlier one is forgotten."""
+    home.demo_marker.unlink(missing_ok=True)
     (home.postgres / "password").unlink(missing_ok=True)
     (home.postgres / "data.partial").rename(home.postgres / "data")
 

@@ -18,26 +18,27 @@ from rich.text import Text
 
 
 class Progress(Protocol):
-    """Receives steps, which take time, and notes, which do not."""
+    """Receives steps, which take time, and notes, which do not. An `outcome` says how an unsuccessful step ended."""
 
     def begin(self, step: str) -> None: ...
 
-    def end(self, step: str, seconds: float, *, failed: bool) -> None: ...
+    def end(self, step: str, seconds: float, outcome: str = "") -> None: ...
 
     def note(self, text: str) -> None: ...
 
 
 @contextmanager
 def timed(progress: Progress, step: str) -> Iterator[None]:
-    """Report one step with the seconds it took; a failing step is reported as failed and its error goes on."""
+    """Report one step and its seconds; when it fails or is cancelled, that is reported and the error goes on."""
     began = time.monotonic()
     progress.begin(step)
     try:
         yield
-    except BaseException:
-        progress.end(step, time.monotonic() - began, failed=True)
+    except BaseException as error:
+        outcome = "failed" if isinstance(error, Exception) else "given up"
+        progress.end(step, time.monotonic() - began, outcome)
         raise
-    progress.end(step, time.monotonic() - began, failed=False)
+    progress.end(step, time.monotonic() - began)
 
 
 class Silent:
@@ -45,7 +46,7 @@ class Silent:
 
     def begin(self, step: str) -> None: ...
 
-    def end(self, step: str, seconds: float, *, failed: bool) -> None: ...
+    def end(self, step: str, seconds: float, outcome: str = "") -> None: ...
 
     def note(self, text: str) -> None: ...
 
@@ -55,8 +56,8 @@ class PlainLines:
 
     def begin(self, step: str) -> None: ...
 
-    def end(self, step: str, seconds: float, *, failed: bool) -> None:
-        self.note(f"{seconds:6.1f} s  {step}{' failed' if failed else ''}")
+    def end(self, step: str, seconds: float, outcome: str = "") -> None:
+        self.note(f"{seconds:6.1f} s  {step} {outcome}".rstrip())
 
     def note(self, text: str) -> None:
         # The reader of a pipe may have gone; what runs must not end for that.
@@ -86,9 +87,9 @@ class Terminal:
     def begin(self, step: str) -> None:
         self._tasks[step] = self._bars.add_task(step, total=1)
 
-    def end(self, step: str, seconds: float, *, failed: bool) -> None:
-        if failed:
-            self._bars.update(self._tasks[step], description=f"[red]{step} failed after {seconds:.1f} s[/]")
+    def end(self, step: str, seconds: float, outcome: str = "") -> None:
+        if outcome:
+            self._bars.update(self._tasks[step], description=f"[red]{step} {outcome} after {seconds:.1f} s[/]")
             self._bars.stop_task(self._tasks[step])
         else:
             self._bars.update(self._tasks[step], completed=1)

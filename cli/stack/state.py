@@ -46,11 +46,10 @@ class State:
 
     def serves(self) -> bool:
         """Whether the launcher lives, finished starting, and every process it keeps serves at this moment."""
-        records = [self.launcher, *self.processes.values()]
+        records = [self.launcher, *(self.processes[name] for name in self.expected if name in self.processes)]
         return (
             self.ready
-            and set(self.expected) <= set(self.processes)
-            and all(record.serving for record in self.processes.values())
+            and all(name in self.processes and self.processes[name].serving for name in self.expected)
             and all(living(record) is not None for record in records)
         )
 

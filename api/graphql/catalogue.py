@@ -1,0 +1,229 @@
+"""Products: find them, page through them, add them. What is not published is shown to staff alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import strawberry
+from psycopg.sql import SQL, Composed, Identifier
+
+from api.graphql.context import Info, RequestContext, parsed_id
+from api.graphql.cursors import COUNT_MAX, PageInfo, decoded, page_of, page_size
+from api.graphql.history import HistoryEntry, history
+from api.graphql.inventory import StockItem
+from api.graphql.money import Money, MoneyInput
+from api.graphql.node import Node
+from api.graphql.receipts import Answer, Receipt, UserError, answered
+from api.graphql.resolvers import resolver
+from api.graphql.scalars import ConsistencyToken
+from commands.catalogue import AddProduct
+from domain import catalogue as domain
+from domain import money as domain_money
+from domain.errors import Invalid
+from domain.identity import product_id, stock_item_id
+from projections.catalogue import CATALOGUE, ProductRow
+
+SKUS_MAX = 100
+HISTORY_ENTRIES = 50
+
+
+@strawberry.type(description="Something for sale.")
+class Product(Node):
+    sku: str = strawberry.field(description="The SKU; one product has it.")
+    name: str = strawberry.field(description="What shoppers call it.")
+    description: str = strawberry.field(description="A longer text; may be empty.")
+    price: Money = strawberry.field(description="The price of one unit.")
+    published: bool = strawberry.field(description="Can customers see and order it?")
+    version: int = strawberry.field(description="The product's version.")
+
+    @resolver("Its stock; null before any was received.")
+    async def stock(self, info: Info) -> StockItem | None:
+        """Batched over the products of a page."""
+        row = await info.context.stock.load(stock_item_id(self.sku))
+        return StockItem.of(row) if row else None
+
+    @resolver("What happened to it, oldest first. Who did it is told to STAFF.")
+    async def history(self, info: Info, first: int | None = HISTORY_ENTRIES) -> list[HistoryEntry]:
+        """From the log, never late."""
+        staff = info.context.actor.is_staff
+        return await history(info.context, UUID(self.id), first, usual=HISTORY_ENTRIES, with_actor=staff)
+
+    @classmethod
+    def of(cls, row: ProductRow) -> Product:
+        """The row as it is shown."""
+        return cls(
+            id=strawberry.ID(str(row.id)),
+            sku=row.sku,
+            name=row.name,
+            description=row.description,
+            price=Money.of(domain_money.Money(row.price_minor, row.currency)),
+            published=row.published,
+            version=row.version,
+        )
+
+    @classmethod
+    def of_aggregate(cls, product: domain.Product) -> Product:
+        """The product as a command left it."""
+        return cls(
+            id=strawberry.ID(str(product.id)),
+            sku=product.sku,
+            name=product.name,
+            description=product.description,
+            price=Money.of(product.price),
+            published=product.published,
+            version=product.version,
+        )
+
+
+@strawberry.type(description="A product on a page.")
+class ProductEdge:
+    cursor: str = strawberry.field(description="Its place; pass it as `after`.")
+    node: Product = strawberry.field(description="The product.")
+
+
+@strawberry.type(description="A page of products.")
+class ProductConnection:
+    edges: list[ProductEdge] = strawberry.field(description="The products with their cursors.")
+    nodes: list[Product] = strawberry.field(description="The products.")
+    page_info: PageInfo = strawberry.field(description="Where the page stands.")
+    wanted: strawberry.Private[Wanted]
+
+    @resolver("How many products there are in all; null above 10,000.")
+    async def total_count(self, info: Info) -> int | None:
+        """Counted only when asked for."""
+        return await self.wanted.count(info.context)
+
+
+@strawberry.input(description="Which products.")
+class ProductFilter:
+    skus: list[str] | None = strawberry.field(default=None, description="These, at most 100.")
+
+
+@strawberry.type(description="The answer about a product.")
+class ProductPayload:
+    ok: bool = strawberry.field(description="Was it done?")
+    user_errors: list[UserError] = strawberry.field(description="Why not; empty when it was done.")
+    receipt: Receipt | None = strawberry.field(description="What was stored.")
+    product: Product | None = strawberry.field(description="The product after it.")
+
+    @classmethod
+    def of(cls, answer: Answer) -> ProductPayload:
+        """The answer in the contract's shape."""
+        return cls(
+            ok=answer.ok,
+            user_errors=answer.errors,
+            receipt=answer.receipt,
+            product=answer.shown(domain.Product, Product.of_aggregate),
+        )
+
+
+@strawberry.input(description="A new product.")
+class AddProductInput:
+    sku: str = strawberry.field(description="Its SKU, not yet taken.")
+    name: str = strawberry.field(description="What shoppers call it.")
+    description: str | None = strawberry.field(default="", description="A longer text.")
+    price: MoneyInput = strawberry.field(description="The price of one unit, above zero.")
+    published: bool | None = strawberry.field(default=True, description="May customers see and order it at once?")
+
+    def command(self) -> AddProduct:
+        """Raises Invalid for a price that is none."""
+        return AddProduct(
+            sku=self.sku,
+            name=self.name,
+            description=self.description or "",
+            price=self.price.money(field="price"),
+            published=self.published is not False,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The condition on the catalogue's rows that one list stands for."""
+
+    condition: Composed
+    parameters: tuple[Any, ...]
+
+    @classmethod
+    def by(cls, context: RequestContext, where: ProductFilter | None) -> Wanted:
+        """What the filter asks for and the actor may see. Raises Invalid above SKUS_MAX SKUs."""
+        parts, parameters = [SQL("true")], list[Any]()
+        if not context.actor.is_staff:
+            parts.append(SQL("published"))
+        if where is not None and where.skus is not None:
+            if len(where.skus) > SKUS_MAX:
+                raise Invalid(f"{len(where.skus)} SKUs; give at most {SKUS_MAX}.", field=("where", "skus"))
+            parts.append(SQL("id = ANY(%s)"))
+            parameters.append([product_id(sku.strip()) for sku in where.skus])
+        return cls(SQL(" AND ").join(parts), tuple(parameters))
+
+    async def count(self, context: RequestContext) -> int | None:
+        """How many rows there are; None above COUNT_MAX, where nobody waits for the exact number."""
+        query = SQL("SELECT count(*) FROM (SELECT FROM {} WHERE {} LIMIT %s) t").format(
+            Identifier(CATALOGUE.table), self.condition
+        )
+        found = int((await context.kontor.reads.fetch(query, [*self.parameters, COUNT_MAX + 1]))[0][0])
+        return found if found <= COUNT_MAX else None
+
+
+async def product_by_id(context: RequestContext, row_id: UUID) -> Product | None:
+    """The product, unless it is not the actor's to see."""
+    row = await context.products.load(row_id)
+    return Product.of(row) if row and (row.published or context.actor.is_staff) else None
+
+
+@strawberry.type
+class CatalogueQuery:
+    @resolver("One product, by id or SKU.")
+    async def product(
+        self,
+        info: Info,
+        id: strawberry.ID | None = None,
+        sku: str | None = None,
+        consistent_with: ConsistencyToken | None = None,
+    ) -> Product | None:
+        """Null for an unknown one. Raises Invalid without id and SKU."""
+        info.context.freshness.require(consistent_with)
+        if id is None and sku is None:
+            raise Invalid("Give the product's id or sku.")
+        row_id = parsed_id(id) if sku is None else product_id(sku.strip())
+        if row_id is None or (id is not None and parsed_id(id) != row_id):
+            return None
+        return await product_by_id(info.context, row_id)
+
+    @resolver("Products by name, a page at a time.")
+    async def products(
+        self,
+        info: Info,
+        where: ProductFilter | None = None,
+        first: int | None = 20,
+        after: str | None = None,
+        consistent_with: ConsistencyToken | None = None,
+    ) -> ProductConnection:
+        """Raises Invalid for a page size outside 1 to 100, or a cursor of another list."""
+        context = info.context
+        context.freshness.require(consistent_with)
+        size = page_size(first)
+        wanted = Wanted.by(context, where)
+        page_condition, parameters = wanted.condition, list(wanted.parameters)
+        if after is not None:
+            page_condition = page_condition + SQL(" AND (name, id) > (%s, %s)")
+            parameters += decoded(after, tuple[str, UUID])
+        await context.freshness.settle(CATALOGUE)
+        condition = page_condition + SQL(" ORDER BY name, id LIMIT %s")
+        rows = await context.kontor.reads.where(CATALOGUE, condition, [*parameters, size + 1])
+        page = page_of(rows, [(row.name, row.id) for row in rows], size=size, after=after)
+        nodes = [Product.of(row) for row in page.rows]
+        edges = [ProductEdge(cursor=cursor, node=node) for cursor, node in zip(page.cursors, nodes, strict=True)]
+        return ProductConnection(edges=edges, nodes=nodes, page_info=page.info, wanted=wanted)
+
+
+@strawberry.type
+class CatalogueMutation:
+    @resolver("Add a product. STAFF.")
+    async def add_product(
+        self, info: Info, input: AddProductInput, idempotency_key: strawberry.ID | None = None
+    ) -> ProductPayload:
+        """See `commands.catalogue.add_product`."""
+        return ProductPayload.of(await answered(info.context, input.command, idempotency_key))

@@ -1,0 +1,65 @@
+"""Top-level errors as clients see them: a code each, and nothing of what only we should know.
+
+What a person can correct in a mutation is not here but in `userErrors`, see `receipts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import uuid4
+
+import structlog
+from graphql import GraphQLError
+from psycopg import OperationalError
+from psycopg_pool import PoolTimeout, TooManyRequests
+
+from adapters.event_store import StoreUnavailable
+from commands.ports import Overloaded
+from domain.errors import DomainError, Forbidden, Unauthenticated
+
+log = structlog.get_logger()
+
+
+class StaleRead(Exception):
+    """A view did not reach what the reader's token names in time, and the reader wants nothing older."""
+
+
+_CODES: Final[tuple[tuple[type[Exception], str], ...]] = (
+    (Unauthenticated, "UNAUTHENTICATED"),
+    (Forbidden, "FORBIDDEN"),
+    (StaleRead, "STALE_READ"),
+    (Overloaded, "UNAVAILABLE"),
+    (StoreUnavailable, "UNAVAILABLE"),
+)
+_BUSY: Final = "The database is busy or away; try again in a moment."
+
+
+def formatted(errors: Sequence[GraphQLError]) -> list[Any]:
+    """The errors of one answer; an unexpected one is logged whole and told only as an id."""
+    return [{**error.formatted, **_public(error)} for error in errors]
+
+
+def _public(error: GraphQLError) -> dict[str, Any]:
+    cause = cause_of(error)
+    if cause is None:  # the document or a variable does not fit the schema: graphql-core's own words
+        return {"message": error.message, "extensions": {"code": "BAD_REQUEST", **(error.extensions or {})}}
+    if isinstance(cause, DomainError):
+        return {"message": cause.message, "extensions": {"code": cause.code}}
+    if isinstance(cause, OperationalError | PoolTimeout | TooManyRequests):
+        log.warning("database_unavailable", error=repr(cause))
+        return {"message": _BUSY, "extensions": {"code": "UNAVAILABLE"}}
+    for kind, code in _CODES:
+        if isinstance(cause, kind):
+            return {"message": str(cause), "extensions": {"code": code}}
+    error_id = str(uuid4())
+    log.error("internal_error", error_id=error_id, path=error.path, exc_info=cause)
+    return {"message": f"internal error, id {error_id}", "extensions": {"code": "INTERNAL"}}
+
+
+def cause_of(error: GraphQLError) -> Exception | None:
+    """The exception of ours behind the error; None when graphql-core itself refused."""
+    cause: Exception | None = error
+    while isinstance(cause, GraphQLError):
+        cause = cause.original_error
+    return cause

@@ -1,0 +1,56 @@
+"""What happened to one aggregate, from the log itself: never late, never a copy."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import msgspec
+import strawberry
+from strawberry.scalars import JSON
+
+from adapters.event_codec import EventMapper
+from adapters.log import LogRecord
+from api.graphql.context import RequestContext
+from api.graphql.cursors import page_size
+from api.graphql.scalars import Cursor
+
+HISTORY_ENTRIES_MAX: Final = 1_000
+_MAPPER: Final = EventMapper()
+
+
+@strawberry.type(description="One event of one aggregate.")
+class HistoryEntry:
+    position: Cursor = strawberry.field(description="The event's place in the log.")
+    version: int = strawberry.field(description="The aggregate's version after the event, from 1.")
+    type: str = strawberry.field(description="What happened, like order.placed.")
+    at: datetime = strawberry.field(description="When it was recorded.")
+    actor: str | None = strawberry.field(description="Who did it; null where that is not the reader's to know.")
+    data: JSON = strawberry.field(description="What the event says, in its present shape.")
+    correlation_id: strawberry.ID | None = strawberry.field(description="Shared by all that followed from one request.")
+    causation_id: strawberry.ID | None = strawberry.field(description="The event or command this one followed from.")
+
+    @classmethod
+    def of(cls, record: LogRecord, *, with_actor: bool) -> HistoryEntry:
+        """The record, upcast to its event's present shape."""
+        state = _MAPPER.to_stored_event(record.decoded().event).state
+        return cls(
+            position=Cursor(str(record.position)),
+            version=record.version,
+            type=record.event_type,
+            at=record.recorded_at,
+            actor=record.actor if with_actor else None,
+            data=msgspec.json.decode(state),
+            correlation_id=strawberry.ID(str(record.correlation_id)),
+            causation_id=strawberry.ID(str(record.causation_id)) if record.causation_id else None,
+        )
+
+
+async def history(
+    context: RequestContext, aggregate_id: UUID, first: int | None, *, usual: int, with_actor: bool
+) -> list[HistoryEntry]:
+    """The first events of the aggregate. Raises Invalid outside 1 to HISTORY_ENTRIES_MAX."""
+    limit = page_size(first, most=HISTORY_ENTRIES_MAX, usual=usual)
+    records = await context.kontor.log.of_aggregate(aggregate_id, limit=limit)
+    return [HistoryEntry.of(record, with_actor=with_actor) for record in records]

@@ -1,0 +1,71 @@
+"""What was sold, day by day."""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from typing import Annotated, Final
+
+import strawberry
+from psycopg.sql import SQL, Identifier
+
+from api.graphql.context import Info
+from api.graphql.money import Money
+from api.graphql.resolvers import resolver
+from api.graphql.scalars import ConsistencyToken
+from domain.errors import Forbidden, Invalid
+from domain.money import Money as DomainMoney
+from domain.users import Role
+from projections.sales_by_day import SALES_BY_DAY
+
+DAYS_MAX: Final = 3_660
+# Reads sales_by_day_v1_counted alone.
+_SUMS: Final = SQL(
+    "SELECT day, currency, count(*), sum(units)::bigint, sum(revenue_minor)::bigint FROM {}"
+    " WHERE counted AND day BETWEEN %s AND %s GROUP BY day, currency ORDER BY day, currency"
+).format(Identifier(SALES_BY_DAY.table))
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+@strawberry.type(description="The sales of one UTC day in one currency.")
+class SalesDay:
+    day: str = strawberry.field(description="YYYY-MM-DD, the day the orders were placed.")
+    orders: int = strawberry.field(description="Orders that count: held, and not given up since.")
+    units: int = strawberry.field(description="Their units.")
+    revenue: Money = strawberry.field(description="The sum of their totals.")
+
+
+def parsed_day(text: str, *, field: str) -> date:
+    """Raises Invalid unless it is a day of the calendar, YYYY-MM-DD."""
+    try:
+        if not _DAY.fullmatch(text):
+            raise ValueError
+        return date.fromisoformat(text)
+    except ValueError:
+        raise Invalid(f"{field} is {text[:40]!r}; give a day like 2026-01-31.", field=(field,)) from None
+
+
+@strawberry.type
+class SalesQuery:
+    @resolver("Sales per UTC day from one day to another, both included. STAFF, ANALYST.")
+    async def sales_by_day(
+        self,
+        info: Info,
+        from_: Annotated[str, strawberry.argument(name="from")],
+        to: str,
+        consistent_with: ConsistencyToken | None = None,
+    ) -> list[SalesDay]:
+        """Raises Forbidden, or Invalid for what is no day, or more than DAYS_MAX of them."""
+        context = info.context
+        actor = context.require_signed_in()
+        if not (actor.is_staff or Role.ANALYST in actor.roles):
+            raise Forbidden("This needs the role STAFF or ANALYST.")
+        context.freshness.require(consistent_with)
+        first, last = parsed_day(from_, field="from"), parsed_day(to, field="to")
+        if (last - first).days >= DAYS_MAX:
+            raise Invalid(f"from {first} to {last} is more than {DAYS_MAX} days; ask in parts.", field=("to",))
+        await context.freshness.settle(SALES_BY_DAY)
+        return [
+            SalesDay(day=day.isoformat(), orders=orders, units=units, revenue=Money.of(DomainMoney(minor, currency)))
+            for day, currency, orders, units, minor in await context.kontor.reads.fetch(_SUMS, [first, last])
+        ]

@@ -1,0 +1,119 @@
+"""The schema: roots composed of one part per aggregate, limits, and what surrounds every operation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import strawberry
+from graphql import (
+    GraphQLArgument,
+    GraphQLError,
+    GraphQLInputField,
+    GraphQLInputObjectType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    Undefined,
+)
+from strawberry.extensions import AddValidationRules, MaxTokensLimiter, ParserCache, SchemaExtension, ValidationCache
+from strawberry.extensions.max_aliases import create_validator as aliases_limit
+from strawberry.extensions.query_depth_limiter import create_validator as depth_limit
+from strawberry.schema.config import StrawberryConfig
+from strawberry.types import ExecutionContext
+
+from api.graphql.catalogue import CatalogueMutation, CatalogueQuery, product_by_id
+from api.graphql.context import Info, RequestContext, parsed_id
+from api.graphql.inventory import InventoryMutation, InventoryQuery, StockItem
+from api.graphql.node import Node
+from api.graphql.orders import OrdersMutation, OrdersQuery, order_by_id
+from api.graphql.resolvers import resolver
+from api.graphql.sales import SalesQuery
+from api.graphql.scalars import SCALARS, ConsistencyToken
+from api.graphql.users import UsersMutation, UsersQuery, user_by_id
+from api.graphql.views import ViewsQuery
+
+DEPTH_MAX: Final = 12
+ALIASES_MAX: Final = 30
+TOKENS_MAX: Final = 2_000
+# Made once: the validation cache is keyed by these classes, so that rules made per request would never hit it.
+_RULES: Final[list[Any]] = [aliases_limit(ALIASES_MAX), depth_limit(DEPTH_MAX, None, None)]
+
+
+@strawberry.type(description="What can be read.")
+class Query(UsersQuery, CatalogueQuery, InventoryQuery, OrdersQuery, SalesQuery, ViewsQuery):
+    @resolver("Whatever has this id and is the reader's to see.")
+    async def node(self, info: Info, id: strawberry.ID, consistent_with: ConsistencyToken | None = None) -> Node | None:
+        """An order, product, stock item or user; null for every other id."""
+        context = info.context
+        context.freshness.require(consistent_with)
+        node_id = parsed_id(id)
+        if node_id is None:
+            return None
+        for find in (order_by_id, product_by_id, _stock_item_by_id, user_by_id):
+            if found := await find(context, node_id):
+                return found
+        return None
+
+
+@strawberry.type(description="What can be done.")
+class Mutation(UsersMutation, CatalogueMutation, InventoryMutation, OrdersMutation):
+    pass
+
+
+async def _stock_item_by_id(context: RequestContext, item_id: Any) -> StockItem | None:
+    row = await context.stock.load(item_id)
+    return StockItem.of(row) if row else None
+
+
+class Gate(SchemaExtension):
+    """Refuses what the request's headers make impossible to serve, and reports how fresh the answer is."""
+
+    def on_operation(self) -> Iterator[None]:
+        """Raises the context's refusal before anything is parsed."""
+        context: RequestContext = self.execution_context.context
+        if context.refusal is not None:
+            raise context.refusal
+        yield
+
+    def get_results(self) -> dict[str, Any]:
+        """`extensions.consistency`, when a token was passed."""
+        report = self.execution_context.context.freshness.report()
+        return {"consistency": report} if report else {}
+
+
+class KontorSchema(strawberry.Schema):
+    """The schema; it does not log errors, which `api.graphql.errors` does once, with an id."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for slot in _optional_slots(self._schema):
+            # The Python default None means "left out"; the contract knows no default null.
+            if slot.default_value is None:
+                slot.default_value = Undefined
+
+    def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
+        """Nothing here."""
+
+
+def _optional_slots(core: GraphQLSchema) -> Iterator[GraphQLArgument | GraphQLInputField]:
+    """Every argument and every field of an input."""
+    for kind in core.type_map.values():
+        if isinstance(kind, GraphQLInputObjectType):
+            yield from kind.fields.values()
+        elif isinstance(kind, GraphQLObjectType) and not kind.name.startswith("__"):
+            for field in kind.fields.values():
+                yield from field.args.values()
+
+
+schema: Final = KontorSchema(
+    query=Query,
+    mutation=Mutation,
+    config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=False),
+    extensions=[
+        Gate,
+        ParserCache,
+        ValidationCache,
+        lambda: AddValidationRules(_RULES),
+        lambda: MaxTokensLimiter(TOKENS_MAX),
+    ],
+)

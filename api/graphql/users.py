@@ -1,0 +1,200 @@
+"""Accounts: who one is, registering, signing in. Names and addresses are opened only where they are asked for."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Final
+from uuid import UUID
+
+import strawberry
+
+from adapters.sessions import ACCESS_TOKEN_S
+from api.graphql.context import Info, RequestContext, parsed_id
+from api.graphql.node import Node
+from api.graphql.receipts import Answer, Receipt, UserError, answered
+from api.graphql.resolvers import resolver
+from api.graphql.scalars import ConsistencyToken
+from commands.users import RegisterUser, SignIn
+from domain import users as domain
+from domain.errors import BadCredentials, DomainError
+from domain.users import Role
+from projections.users import UserRow
+
+if TYPE_CHECKING:
+    from api.graphql.orders import OrderConnection
+
+strawberry.enum(Role, description="What an account may do.")
+# Shown in place of what a destroyed key has made unreadable for ever.
+ERASED: Final = "(erased)"
+
+
+@strawberry.type(description="A person with an account.")
+class User(Node):
+    roles: list[Role] = strawberry.field(description="What the account may do.")
+    created_at: datetime = strawberry.field(description="When it was opened.")
+    version: int = strawberry.field(description="The account's version.")
+    email_sealed: strawberry.Private[str]
+    name_sealed: strawberry.Private[str]
+
+    @resolver("The e-mail address.")
+    async def email(self, info: Info) -> str:
+        """Opened now; batched."""
+        return await info.context.opened.load((UUID(self.id), self.email_sealed)) or ERASED
+
+    @resolver("The name.")
+    async def name(self, info: Info) -> str:
+        """Opened now; batched."""
+        return await info.context.opened.load((UUID(self.id), self.name_sealed)) or ERASED
+
+    @resolver("Their orders, newest first.")
+    async def orders(
+        self, info: Info, first: int | None = 20, after: str | None = None
+    ) -> Annotated[OrderConnection, strawberry.lazy("api.graphql.orders")]:
+        """Raises Invalid for a page size outside 1 to 100, or a cursor of another list."""
+        from api.graphql import orders  # noqa: PLC0415  # users and orders name each other
+
+        where = orders.OrderFilter(customer_id=self.id)
+        return await orders.order_page(
+            info.context, where=where, order_by=orders.OrderOrder.PLACED_DESC, first=first, after=after
+        )
+
+    @classmethod
+    def of(cls, row: UserRow) -> User:
+        """The row as it is shown."""
+        return cls(
+            id=strawberry.ID(str(row.id)),
+            roles=list(row.roles),
+            created_at=row.created_at,
+            version=row.version,
+            email_sealed=row.email_sealed,
+            name_sealed=row.name_sealed,
+        )
+
+    @classmethod
+    def of_aggregate(cls, user: domain.User) -> User:
+        """The account as a command left it."""
+        return cls(
+            id=strawberry.ID(str(user.id)),
+            roles=list(user.roles),
+            created_at=user.created_on,
+            version=user.version,
+            email_sealed=user.email,
+            name_sealed=user.name,
+        )
+
+
+@strawberry.type(description="What a signed-in client holds.")
+class Tokens:
+    access_token: str = strawberry.field(description="Send it as `Authorization: Bearer`.")
+    refresh_token: str = strawberry.field(description="Good once, for the next pair of tokens.")
+    expires_in: int = strawberry.field(description="Seconds until the access token expires.")
+
+
+@strawberry.type(description="The answer about an account.")
+class UserPayload:
+    ok: bool = strawberry.field(description="Was it done?")
+    user_errors: list[UserError] = strawberry.field(description="Why not; empty when it was done.")
+    receipt: Receipt | None = strawberry.field(description="What was stored.")
+    user: User | None = strawberry.field(description="The account after it.")
+
+    @classmethod
+    def of(cls, answer: Answer) -> UserPayload:
+        """The answer in the contract's shape."""
+        return cls(
+            ok=answer.ok,
+            user_errors=answer.errors,
+            receipt=answer.receipt,
+            user=answer.shown(domain.User, User.of_aggregate),
+        )
+
+
+@strawberry.type(description="The answer to signing in.")
+class SignInPayload:
+    ok: bool = strawberry.field(description="Is the caller signed in?")
+    user_errors: list[UserError] = strawberry.field(description="Why not; empty when it worked.")
+    tokens: Tokens | None = strawberry.field(description="The new tokens.")
+    user: User | None = strawberry.field(description="Who signed in.")
+
+
+@strawberry.input(description="A new account.")
+class RegisterUserInput:
+    email: str = strawberry.field(description="An address without an account.")
+    name: str = strawberry.field(description="What to call the person.")
+    password: str = strawberry.field(description="10 characters to 72 bytes.")
+
+
+@strawberry.input(description="Who signs in.")
+class SignInInput:
+    email: str = strawberry.field(description="The account's address.")
+    password: str = strawberry.field(description="Its password.")
+
+
+async def user_by_id(context: RequestContext, user_id: UUID | None) -> User | None:
+    """The account, unless it is not the actor's to see."""
+    if user_id is None or not context.may_see_of(user_id):
+        return None
+    row = await context.users.load(user_id)
+    return User.of(row) if row else None
+
+
+def signed_in_payload(
+    context: RequestContext, user: domain.User, *, session_id: UUID, refresh_token: str
+) -> SignInPayload:
+    """The account with a fresh pair of tokens."""
+    kontor = context.kontor
+    access_token = kontor.access_tokens.issue(user.id, user.roles, session_id, now=kontor.ports.clock.now())
+    tokens = Tokens(access_token=access_token, refresh_token=refresh_token, expires_in=ACCESS_TOKEN_S)
+    return SignInPayload(ok=True, user_errors=[], tokens=tokens, user=User.of_aggregate(user))
+
+
+@strawberry.type
+class UsersQuery:
+    @resolver("The account that is signed in; null without one.")
+    async def me(self, info: Info, consistent_with: ConsistencyToken | None = None) -> User | None:
+        """Null also while the account's view has not seen it yet; pass the token of registering."""
+        info.context.freshness.require(consistent_with)
+        return await user_by_id(info.context, info.context.actor.user_id)
+
+    @resolver("An account, for itself and STAFF.")
+    async def user(self, info: Info, id: strawberry.ID, consistent_with: ConsistencyToken | None = None) -> User | None:
+        """Null for one that does not exist or is not the actor's to see. Raises Unauthenticated."""
+        info.context.require_signed_in()
+        info.context.freshness.require(consistent_with)
+        return await user_by_id(info.context, parsed_id(id))
+
+
+@strawberry.type
+class UsersMutation:
+    @resolver("Open an account.")
+    async def register_user(
+        self, info: Info, input: RegisterUserInput, idempotency_key: strawberry.ID | None = None
+    ) -> UserPayload:
+        """See `commands.users.register_user`."""
+        request = RegisterUser(email=input.email, name=input.name, password=input.password)
+        return UserPayload.of(await answered(info.context, lambda: request, idempotency_key))
+
+    @resolver("Sign in with e-mail address and password.")
+    async def sign_in(self, info: Info, input: SignInInput) -> SignInPayload:
+        """See `commands.users.sign_in`. Takes no idempotency key: tokens are never stored, so never repeated."""
+        context = info.context
+        request = SignIn(email=input.email, password=input.password, user_agent=context.user_agent)
+        try:
+            outcome = await context.kontor.pipeline.execute(request, actor=context.actor)
+        except DomainError as error:
+            return SignInPayload(ok=False, user_errors=[UserError.of(error)], tokens=None, user=None)
+        assert isinstance(outcome.aggregate, domain.User), outcome.command_id
+        session_id, refresh_token = UUID(outcome.secret["session_id"]), outcome.secret["refresh_token"]
+        return signed_in_payload(context, outcome.aggregate, session_id=session_id, refresh_token=refresh_token)
+
+    @resolver("Exchange a refresh token for new tokens. Used twice, it ends the session.")
+    async def refresh_tokens(self, info: Info, refresh_token: str) -> SignInPayload:
+        """See `adapters.sessions.SessionTable.rotate`."""
+        context = info.context
+        try:
+            user_id, session_id, fresh = await context.kontor.sessions.rotate(refresh_token)
+            user = (await context.kontor.store.load([user_id])).get(user_id, (None, None))[0]
+            if not isinstance(user, domain.User):
+                raise BadCredentials("The account of this refresh token does not exist any more; register anew.")
+        except DomainError as error:
+            return SignInPayload(ok=False, user_errors=[UserError.of(error)], tokens=None, user=None)
+        return signed_in_payload(context, user, session_id=session_id, refresh_token=fresh)

@@ -1,0 +1,162 @@
+"""The commands that manage an installation, as a person meets them: text, exit code, nothing else touched."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from cli.logins import DEMO_LOGINS
+from cli.main import COMMANDS, app
+from cli.stack import jars
+from cli.stack.home import Home, load_or_make_secrets
+from cli.stack.ports import Ports
+from cli.stack.problem import Problem
+from cli.stack.programs import settings
+from cli.stack.servers import ServerUrls
+from cli.stack.state import State, own_record, write_state
+
+PORTS = Ports(postgres=1, kafka=2, kafka_controller=3, redis=4, http=5)
+URLS = ServerUrls(postgres="postgresql://p", kafka="k:1", redis="redis://r")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    for name in ("POSTGRES_URL", "KAFKA_URL", "REDIS_URL", "HTTP_PORT", "ENVIRONMENT", "MASTER_KEY", "JWT_KEY"):
+        monkeypatch.delenv(f"KONTOR_{name}", raising=False)
+    monkeypatch.setenv("KONTOR_HOME", str(tmp_path / "home"))
+    return Home(tmp_path / "home")
+
+
+def kontor(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def running(home: Home, environment: str = "development") -> None:
+    home.prepare()
+    me = own_record()
+    kept = {"KONTOR_ENVIRONMENT": environment, "KONTOR_KAFKA_URL": "k:1"}
+    state = State(launcher=me, ready=True, http_url="http://127.0.0.1:5", settings=kept)
+    write_state(home, state)
+
+
+def test_every_command_of_the_table_exists_and_says_what_it_does() -> None:
+    for name in ("up", "down", "status", "doctor", "reset"):
+        module, _, attribute = COMMANDS[name].partition(":")
+        assert getattr(import_module(module), attribute).__doc__
+        shown = kontor(name, "--help")
+        assert shown.exit_code == 0
+        assert "Exit codes" in shown.output
+
+
+def test_an_unknown_command_is_a_wrong_command_line(home: Home) -> None:
+    assert kontor("fly").exit_code == 2
+
+
+def test_status_of_nothing_says_how_to_start(home: Home) -> None:
+    result = kontor("status", "--json")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "make run" in result.stderr
+
+
+def test_status_as_json_is_one_object_with_the_demo_logins(home: Home) -> None:
+    running(home)
+    result = kontor("status", "--json")
+    assert result.exit_code == 0
+    shown = json.loads(result.stdout)
+    expected = {"ready", "http_url", "postgres_url", "kafka_url", "redis_url", "smtp_url", "processes", "logins"}
+    assert set(shown) == expected
+    assert shown["logins"]["admin"] == {"email": "admin@kontor.test", "password": "kontor-demo-admin"}
+
+
+def test_production_has_no_demo_logins(home: Home) -> None:
+    running(home, "production")
+    assert json.loads(kontor("status", "--json").stdout)["logins"] == {}
+    assert "kontor-demo" not in kontor("status").stdout
+
+
+def test_an_unknown_environment_is_refused_before_anything_starts(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KONTOR_ENVIRONMENT", "staging")
+    result = kontor("up")
+    assert result.exit_code == 1
+    assert "'staging'" in result.stderr
+    assert not home.path.exists()
+
+
+def test_down_where_nothing_runs_is_no_failure(home: Home) -> None:
+    result = kontor("down")
+    assert result.exit_code == 0
+    assert "Nothing runs" in result.stderr
+
+
+def test_reset_without_a_person_to_ask_deletes_nothing(home: Home) -> None:
+    home.prepare()
+    load_or_make_secrets(home)
+    result = kontor("reset")
+    assert result.exit_code == 1
+    assert "--yes" in result.stderr
+    assert home.secrets_file.exists()
+
+
+def test_reset_deletes_what_kontor_made_and_nothing_else(home: Home) -> None:
+    home.prepare()
+    load_or_make_secrets(home)
+    mine = home.path / "my-notes.txt"
+    mine.write_text("keep")
+    assert kontor("reset", "--yes").exit_code == 0
+    assert [path.name for path in home.path.iterdir()] == ["my-notes.txt"]
+
+
+def test_doctor_finds_this_machine_fit_and_makes_nothing(home: Home) -> None:
+    result = kontor("doctor")
+    assert "MISSING" not in result.stdout, result.stdout
+    assert result.exit_code == 0
+    for line in ("Python", "PostgreSQL", "Valkey", "Java", "Kafka"):
+        assert line in result.stdout
+    assert not home.path.exists()
+
+
+def test_doctor_says_what_is_missing_and_what_to_do(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KONTOR_POSTGRES_URL", "postgresql://me:hidden@127.0.0.1:1/x")
+    monkeypatch.setenv("KONTOR_HTTP_PORT", "http")
+    result = kontor("doctor")
+    assert result.exit_code == 1
+    assert "MISSING PostgreSQL" in result.stdout
+    assert "127.0.0.1:1" in result.stdout
+    assert "KONTOR_HTTP_PORT is 'http'" in result.stdout
+    assert "hidden" not in result.stdout
+
+
+def test_keys_named_by_the_environment_win_over_generated_ones(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.prepare()
+    secrets = load_or_make_secrets(home)
+    monkeypatch.setenv("KONTOR_JWT_KEY", "given")
+    made = settings(home, secrets, URLS, PORTS)
+    assert made["KONTOR_JWT_KEY"] == "given"
+    assert made["KONTOR_MASTER_KEY"] == secrets.master_key
+    assert made["KONTOR_HTTP_PORT"] == "5"
+
+
+def test_demo_passwords_are_long_enough_for_the_rules() -> None:
+    assert all(len(login.password) >= 12 for login in DEMO_LOGINS.values())
+    assert {login.email for login in DEMO_LOGINS.values()} == {f"{who}@kontor.test" for who in DEMO_LOGINS}
+
+
+def test_a_jar_that_is_not_the_locked_one_counts_as_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    jar = min(jars.locked_jars(), key=lambda jar: jar.size)
+    assert jar in jars.missing_jars()
+    jar.path.parent.mkdir(parents=True)
+    jar.path.write_bytes(b"x" * jar.size)
+    assert jar in jars.missing_jars()
+
+
+def test_a_cache_that_cannot_be_written_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(Problem, match="make room there"):
+        jars.fetch_missing()

@@ -1,0 +1,83 @@
+"""docker-compose.yml is valid, names only what exists, and waits for what it needs."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from ruamel.yaml import YAML
+
+from cli.main import COMMANDS
+from cli.stack.home import PROJECT_ROOT
+
+TEXT = (PROJECT_ROOT / "docker-compose.yml").read_text()
+COMPOSE: dict[str, Any] = YAML(typ="safe", pure=True).load(TEXT)
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+ONE_SHOTS = {"migrate", "demo"}
+
+
+def test_it_follows_the_compose_specification() -> None:
+    package = find_spec("check_jsonschema")
+    assert package is not None
+    assert package.origin is not None
+    # The schema of `check-jsonschema --builtin-schema vendor.compose-spec`, read without starting that program.
+    schema = Path(package.origin).parent / "builtin_schemas" / "vendor" / "compose-spec.json"
+    jsonschema.validate(COMPOSE, json.loads(schema.read_text()))
+
+
+def test_every_dependency_is_a_service_and_is_waited_for() -> None:
+    for name, service in SERVICES.items():
+        for dependency, how in service.get("depends_on", {}).items():
+            assert dependency in SERVICES, f"{name} depends on {dependency}, which is no service"
+            expected = "service_completed_successfully" if dependency in ONE_SHOTS else "service_healthy"
+            assert how["condition"] == expected, f"{name} does not wait until {dependency} has done its part"
+
+
+def test_every_service_that_stays_has_a_health_check() -> None:
+    for name, service in SERVICES.items():
+        check = service["healthcheck"]
+        assert check.get("disable", False) is (name in ONE_SHOTS)
+        assert check.get("test") or name in ONE_SHOTS
+
+
+def test_somebody_waits_for_every_one_shot_service() -> None:
+    awaited = {name for service in SERVICES.values() for name in service.get("depends_on", {})}
+    assert awaited >= ONE_SHOTS
+
+
+def test_every_named_volume_is_declared() -> None:
+    used = {
+        volume.split(":")[0] for service in SERVICES.values() for volume in service.get("volumes", []) if ":" in volume
+    }
+    assert used == set(COMPOSE["volumes"])
+
+
+def test_every_port_is_on_loopback() -> None:
+    assert all(port.startswith("127.0.0.1:") for service in SERVICES.values() for port in service.get("ports", []))
+
+
+@pytest.mark.parametrize("name", ["migrate", "relay", "worker", "api"])
+def test_a_process_runs_a_command_that_exists(name: str) -> None:
+    assert SERVICES[name]["command"] == [name]
+    assert name in COMMANDS
+
+
+@pytest.mark.parametrize("name", ["KONTOR_MASTER_KEY", "KONTOR_JWT_KEY"])
+def test_a_default_key_is_one(name: str) -> None:
+    found = re.fullmatch(rf"\$\{{{name}:-(.+)\}}", COMPOSE["x-settings"][name])
+    assert found is not None
+    assert len(base64.b64decode(found.group(1), validate=True)) == 32
+
+
+def test_the_image_copies_every_package() -> None:
+    dockerfile = (PROJECT_ROOT / "Dockerfile").read_text()
+    packages = ("domain", "commands", "projections", "adapters", "streams", "api", "cli")
+    assert all(f"COPY {package} {package}\n" in dockerfile for package in packages)
+    assert "--require-hashes -r requirements.lock" in dockerfile
+    assert "USER kontor" in dockerfile
