@@ -1,7 +1,7 @@
 # One image, every process: `kontor api`, `kontor relay`, `kontor worker`, `kontor migrate`, `kontor demo`.
 FROM python:3.11-slim
 
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /app
 
 # Dependencies first: they change rarely, and their layer is then kept.

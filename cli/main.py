@@ -12,6 +12,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from cli.bytecode import share_bytecode
+
 # name on the command line -> module:function (or module:app for a group of commands)
 COMMANDS = {
     "up": "cli.up:up",
@@ -67,6 +69,7 @@ def kontor() -> None:
 
 def main() -> None:
     """The entry point."""
+    share_bytecode()
     app()
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from cli import bytecode
 from cli.stack.problem import Problem
 
 LOCK = Path(__file__).with_name("kafka.lock")
@@ -57,8 +58,7 @@ def locked_jars() -> tuple[Jar, ...]:
 
 def cache_folder() -> Path:
     """Where the jars are kept for all installations of this user."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "kontor" / "maven"
+    return bytecode.cache_folder() / "maven"
 
 
 def missing_jars() -> list[Jar]:

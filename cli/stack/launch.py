@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
 from cli.stack import given
 from cli.stack.home import Home, launcher_lock, load_or_make_secrets
+from cli.stack.jars import missing_jars
 from cli.stack.orphans import STOP_ORDER, stop_orphans
 from cli.stack.ports import choose_ports
 from cli.stack.problem import Problem
@@ -24,6 +26,7 @@ from cli.stack.programs import (
     SECRET_VARIABLES,
     Programs,
     environment_name,
+    gate,
     http_url,
     one_shot,
     service,
@@ -33,7 +36,9 @@ from cli.stack.progress import Progress, timed
 from cli.stack.servers import bring_up, together, urls_of
 from cli.stack.state import State, forget_state, own_record, read_state, write_state
 from cli.stack.supervisor import Supervisor
+from cli.stack.warm import VARIABLE as WAIT_FOR
 
+GATES = ("servers", "tables")
 LOCK_TRIES = 20
 LOCK_PAUSE_S = 0.1
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -116,8 +121,15 @@ class _Launcher:
         urls = urls_of(secrets, ports)
         self._settings = settings(self._home, secrets, urls, ports)
         self._http_url = http_url(ports)
-        await bring_up(self._home, secrets, ports, self._supervisor, self._progress)
-        await self._start_programs()
+        for opened in GATES:
+            gate(self._home, opened).unlink(missing_ok=True)
+        servers = bring_up(self._home, secrets, ports, self._supervisor, self._progress)
+        # A first start may fetch and format for minutes; only a later one is worth preparing for beside the servers.
+        if (self._home.kafka / "data").exists() and not missing_jars():
+            await together(self._open_after("servers", servers), self._start_programs())
+        else:
+            await self._open_after("servers", servers)
+            await self._start_programs()
         # Data that a demo of an earlier start loaded is there, so what is new in it may come after the rest is ready.
         later = self._home.demo_marker.exists() and given.postgres_url() is None
         if not later:
@@ -131,26 +143,33 @@ class _Launcher:
             except Problem as problem:
                 self._progress.note(f"the demo's data could not be brought up to date: {problem}")
 
+    async def _open_after(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        await work
+        gate(self._home, name).touch()
+
     async def _start_programs(self) -> None:
         programs = self._wanted.programs
-        for name, argv in programs.before.items():
-            await self._run_once(name, argv, MIGRATE_TIMEOUT_S)
-        await together(*(self._start_service(name, argv) for name, argv in programs.services.items()))
+        migrated = self._run_once("migrate", programs.migrate, MIGRATE_TIMEOUT_S, turn="servers")
+        await together(
+            self._open_after("tables", migrated),
+            *(self._start_service(name, argv) for name, argv in programs.services.items()),
+        )
 
     async def _load_demo(self) -> None:
         if not self._wanted.demo or environment_name() == "production":
             return
-        for name, argv in self._wanted.programs.demo.items():
-            await self._run_once(name, argv, DEMO_TIMEOUT_S)
+        await self._run_once("demo", self._wanted.programs.demo, DEMO_TIMEOUT_S, turn="tables")
         self._home.demo_marker.touch()
 
-    async def _run_once(self, name: str, argv: tuple[str, ...], timeout_s: float) -> None:
+    async def _run_once(self, name: str, argv: tuple[str, ...], timeout_s: float, *, turn: str) -> None:
+        variables = {**self._settings, WAIT_FOR: str(gate(self._home, turn))}
         with timed(self._progress, name):
-            await self._supervisor.run_once(one_shot(self._home, name, argv, self._settings, timeout_s=timeout_s))
+            await self._supervisor.run_once(one_shot(self._home, name, argv, variables, timeout_s=timeout_s))
 
     async def _start_service(self, name: str, argv: tuple[str, ...]) -> None:
         with timed(self._progress, name):
-            await self._supervisor.start(service(self._home, name, argv, self._settings))
+            variables = {**self._settings, WAIT_FOR: str(gate(self._home, "tables"))}
+            await self._supervisor.start(service(self._home, name, argv, variables))
 
     async def _stop(self) -> None:
         self._ready = False

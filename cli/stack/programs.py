@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import quote
 
 from cli.stack.home import PROJECT_ROOT, Home, Secrets
@@ -24,20 +25,24 @@ DEMO_TIMEOUT_S = 180.0
 READY_TIMEOUT_S = 60.0
 
 
-def kontor(command: str) -> tuple[str, ...]:
-    """The command line of one of this program's own commands."""
-    return (sys.executable, "-m", "cli.main", command)
+def kontor(command: str, *modules: str) -> tuple[str, ...]:
+    """The command line of one of this program's own commands; `modules` may be imported before its turn comes."""
+    return (sys.executable, "-m", "cli.stack.warm", ",".join(("cli.processes", *modules)), command)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Programs:
     """What the launcher runs once the servers are up; tests put programs of their own in its place."""
 
-    before: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"migrate": kontor("migrate")})
+    migrate: tuple[str, ...] = kontor("migrate", "adapters.schema", "adapters.kafka")
     services: dict[str, tuple[str, ...]] = field(
-        default_factory=lambda: {name: kontor(name) for name in ("relay", "worker", "api")}
+        default_factory=lambda: {
+            "relay": kontor("relay", "streams.relay", "adapters.wiring"),
+            "worker": kontor("worker", "streams.worker"),
+            "api": kontor("api", "api.app", "adapters.wiring", "uvicorn"),
+        }
     )
-    demo: dict[str, tuple[str, ...]] = field(default_factory=lambda: {"demo": kontor("demo")})
+    demo: tuple[str, ...] = kontor("demo", "cli.demo")
 
 
 def environment_name() -> str:
@@ -53,6 +58,11 @@ def http_url(ports: Ports) -> str:
     host = os.environ.get("KONTOR_HTTP_HOST") or "127.0.0.1"
     reached = "127.0.0.1" if host in ("0.0.0.0", "::", "") else quote(host, safe=".:[]")  # noqa: S104  # all addresses include loopback
     return f"http://{reached}:{ports.http}"
+
+
+def gate(home: Home, name: str) -> Path:
+    """A file whose existence lets the processes go on that wait for it."""
+    return home.run / f"{name}.gate"
 
 
 def settings(home: Home, secrets: Secrets, urls: ServerUrls, ports: Ports) -> dict[str, str]:
@@ -73,7 +83,7 @@ def settings(home: Home, secrets: Secrets, urls: ServerUrls, ports: Ports) -> di
 
 
 def one_shot(home: Home, name: str, argv: tuple[str, ...], variables: dict[str, str], *, timeout_s: float) -> Spec:
-    """A process that does its work and ends."""
+    """A process that does its work, once it may, and ends."""
     return Spec(
         name=name,
         argv=argv,

@@ -31,9 +31,9 @@ def python(code: str, name: str) -> tuple[str, ...]:
 
 if __name__ == "__main__":
     stubs = Programs(
-        before={"migrate": python("pass", "migrate")},
+        migrate=python("pass", "migrate"),
         services={name: python(SERVE, name) for name in ("relay", "worker", "api")},
-        demo={"demo": python(ONCE, "demo")},
+        demo=python(ONCE, "demo"),
     )
     try:
         launch(default_home(), Wanted(programs=stubs), PlainLines(), lambda state: PlainLines().note("READY"))

@@ -1,0 +1,44 @@
+"""Program: import what a command needs, wait until its turn has come, then be that command.
+
+    python -m cli.stack.warm MODULE[,MODULE] COMMAND
+
+A start spends most of its time importing; done while the servers start, it costs no time of its own. The turn has come
+when the file named by KONTOR_WAIT_FOR exists, or at once when none is named. Ends when the launcher that wanted it is gone.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+
+from cli.bytecode import share_bytecode
+
+VARIABLE = "KONTOR_WAIT_FOR"
+POLL_S = 0.02
+
+
+def wait_for_turn() -> None:
+    """Return when the awaited file exists; exit when the parent has died meanwhile, for nobody will make it then."""
+    awaited, parent = os.environ.pop(VARIABLE, ""), os.getppid()
+    while awaited and not Path(awaited).exists():
+        if os.getppid() != parent:
+            sys.exit(1)
+        time.sleep(POLL_S)
+
+
+def main() -> None:
+    """Run the program; see the module text."""
+    share_bytecode()
+    modules, command = sys.argv[1], sys.argv[2]
+    for module in ("cli.main", *modules.split(",")):
+        import_module(module)
+    wait_for_turn()
+    sys.argv = ["kontor", command]
+    import_module("cli.main").main()
+
+
+if __name__ == "__main__":
+    main()

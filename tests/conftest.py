@@ -1,0 +1,120 @@
+"""Real servers for the tests: one whole stack a run, started by the launcher that people use, on free ports.
+
+Tests that need it are marked `servers` or `acceptance`. Each test of an adapter or stream gets a database and
+topics of its own on the same servers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from adapters.kafka import ensure_topics
+from adapters.schema import migrate
+from adapters.settings import Settings
+from adapters.wiring import Kontor, open_kontor
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared"
+SALES = SHARED / "data" / "online-retail-2010-12-01-to-13.csv.gz"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running Kontor with all its processes."""
+
+    home: Path
+
+    def run(self, *arguments: str, timeout_s: float = 120, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """`kontor ...` against this stack."""
+        done = subprocess.run(
+            [sys.executable, "-m", "cli.main", *arguments],
+            env=self.environment,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+        )
+        assert not check or done.returncode == 0, f"{arguments}: {done.stdout[-2000:]} {done.stderr[-2000:]}"
+        return done
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "cli.main", *arguments],
+            env=self.environment,
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("KONTOR_")}
+        return kept | {"KONTOR_HOME": str(self.home)}
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """What `kontor status --json` says now; pids change when a process is started again."""
+        return json.loads(self.run("status", "--json", check=False).stdout or "{}")
+
+    @property
+    def settings(self) -> Settings:
+        """The settings its processes run with."""
+        from cli.stack.home import Home, read_secrets
+
+        secrets = read_secrets(Home(self.home))
+        assert secrets is not None
+        status = self.status
+        return Settings(
+            postgres_url=status["postgres_url"],
+            kafka_url=status["kafka_url"],
+            redis_url=status["redis_url"],
+            master_key=secrets.master_key,
+            jwt_key=secrets.jwt_key,
+        )
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The whole of Kontor on free ports, with the demo logins; stopped at the end of the run."""
+    running = Stack(tmp_path_factory.mktemp("kontor") / "home")
+    running.run("up", "--detach", timeout_s=400)
+    yield running
+    running.run("down", timeout_s=120)
+
+
+@pytest.fixture
+async def settings(stack: Stack) -> AsyncIterator[Settings]:
+    """An installation of its own on the stack's servers: a migrated database and an unused topic prefix."""
+    whole = stack.settings
+    name = f"t{uuid.uuid4().hex[:12]}"
+    async with await psycopg.AsyncConnection.connect(whole.postgres_url, autocommit=True) as admin:
+        await admin.execute(f"CREATE DATABASE {name}".encode())
+        url = whole.postgres_url.rpartition("/")[0] + f"/{name}"
+        await migrate(url)
+        yield whole.model_copy(update={"postgres_url": url, "topic_prefix": f"{name}."})
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@pytest.fixture
+async def kontor(settings: Settings) -> AsyncIterator[Kontor]:
+    """Everything wired, on an installation of its own; no relay or worker runs on it."""
+    async with open_kontor(settings, name="test") as opened:
+        yield opened
+
+
+@pytest.fixture
+async def topics(settings: Settings) -> None:
+    """The installation's topics."""
+    await ensure_topics(settings.kafka_url, prefix=settings.topic_prefix, replication_factor=1, min_insync_replicas=1)
