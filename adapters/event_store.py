@@ -39,13 +39,11 @@ _LOAD = """
 SELECT originator_id, originator_version, topic, schema_version, state, notification_id
 FROM events WHERE originator_id = ANY(%s) ORDER BY originator_id, originator_version
 """
-_APPEND = "SELECT place, refused, first_position FROM append_events(" + ", ".join(
-    f"%s::{kind}[]"
-    for kind in (
-        *("uuid", "text", "text", "bytea", "text", "uuid", "uuid"),
-        *("int", "uuid", "bigint", "text", "bytea", "smallint", "text", "smallint"),
-    )
-) + ")"  # fmt: skip
+_APPEND = """
+SELECT place, refused, first_position FROM append_events(
+    %s::uuid[], %s::text[], %s::text[], %s::bytea[], %s::text[], %s::uuid[], %s::uuid[],
+    %s::int[], %s::uuid[], %s::bigint[], %s::text[], %s::bytea[], %s::smallint[], %s::text[], %s::smallint[])
+"""
 _COMMAND = """
 SELECT command_id, request_digest, result, first_position, last_position FROM commands WHERE command_id = ANY(%s)
 """

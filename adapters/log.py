@@ -17,7 +17,8 @@ from projections.view import Recorded
 
 _COLUMNS: Final = (
     "notification_id AS position, topic AS event_type, schema_version, originator_id AS aggregate_id,"
-    " originator_version AS version, recorded_at, actor, command_id, correlation_id, causation_id, context, shard, state"
+    " originator_version AS version, recorded_at, actor, command_id, correlation_id, causation_id, context, shard,"
+    " state"
 )
 _MAPPER: Final = EventMapper()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Final
 
 import uvloop
@@ -56,10 +57,8 @@ async def load_demo(kontor: Kontor) -> None:
         except AlreadyExists:
             continue
     for sku, name, price in PRODUCTS:
-        try:
+        with contextlib.suppress(AlreadyExists):
             await kontor.pipeline.execute(AddProduct(sku=sku, name=name, price=Money.of(price, "GBP")), actor=ACTOR)
-        except AlreadyExists:
-            pass
         await kontor.pipeline.execute(
             ReceiveStock(sku=sku, quantity=UNITS, reference="demo"), actor=ACTOR, idempotency_key=f"demo:{sku}"
         )

@@ -40,10 +40,7 @@ def import_file(
     except NotASalesFile as error:
         console.print(str(error), markup=False)
         raise SystemExit(1) from None
-    if not live:
-        report = _planned(sales)
-    else:
-        report = _run(console, sales, file)
+    report = _run(console, sales, file) if live else _planned(sales)
     if left_out is not None:
         _write_left_out(left_out, report)
     document = _document(report)

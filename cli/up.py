@@ -10,9 +10,7 @@ import typer
 from cli.exits import one_sentence
 from cli.stack.detach import launch_detached
 from cli.stack.home import default_home, launcher_runs
-from cli.stack.launch import Wanted, already_running, launch
-from cli.stack.progress import Terminal, for_stderr
-from cli.stack.state import State, read_state
+from cli.stack.state import State, already_running, read_state
 from cli.status import overview
 
 
@@ -30,6 +28,10 @@ def up(
     if detach:
         _detached(demo)
         return
+    # Not needed, and slow to import, for the process that only waits.
+    from cli.stack.launch import Wanted, launch  # noqa: PLC0415
+    from cli.stack.progress import Terminal, for_stderr  # noqa: PLC0415
+
     progress = for_stderr()
 
     def on_ready(state: State) -> None:

@@ -13,7 +13,6 @@ from domain.identity import OrderId, product_id, stock_item_id
 from domain.inventory import HOLD_S_MAX, StockItem
 from domain.orders import Order, OrderStatus
 
-
 REASON_ITEMS_MAX: Final = 5
 
 

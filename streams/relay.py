@@ -26,10 +26,9 @@ from psycopg.sql import SQL
 from adapters import kafka
 from adapters.log import EventLog, LogRecord
 from adapters.settings import Settings
-from adapters.wire import headers_of
 from adapters.wiring import Kontor
 from streams.applying import AWAY
-from streams.republish import ends_before, republish
+from streams.publishing import ends_before, republish, send
 
 log = structlog.get_logger()
 
@@ -39,7 +38,6 @@ POLL_S: Final = 0.5
 LINGER_S: Final = 0.01  # what arrives meanwhile goes in the same batch: fewer checkpoints and larger writes
 RETRY_PAUSE_S: Final = 1.0
 LOOK_AT_ENDS_S: Final = 10.0
-SEND_S_MAX: Final = 60.0
 
 _CHECKPOINT = SQL(
     "WITH moved AS (UPDATE relay_checkpoint SET position = %s, updated_at = clock_timestamp() WHERE epoch = %s"
@@ -161,37 +159,6 @@ class Relay:
     async def _listen(self, connection: psycopg.AsyncConnection[Any]) -> None:
         async for _ in connection.notifies():
             self._wake.set()
-
-
-async def send(
-    producer: AIOKafkaProducer,
-    prefix: str,
-    records: Sequence[LogRecord],
-    partitions: dict[tuple[str, int], tuple[int, int]],
-) -> dict[tuple[str, int], tuple[int, int]]:
-    """Send in order, wait for every acknowledgement; returns last position and offset of each partition touched.
-
-    Raises KafkaError or TimeoutError; then some may have been stored, and all are to be sent again."""
-    last = {key: position for key, (position, _) in partitions.items()}
-    waiting = []
-    for record in records:
-        key = (record.context, record.shard)
-        waiting.append(
-            await producer.send(
-                prefix + record.context,
-                value=record.state,
-                key=str(record.aggregate_id).encode(),
-                partition=record.shard,
-                headers=headers_of(record, previous=last.get(key, 0)),
-            )
-        )
-        last[key] = record.position
-    async with asyncio.timeout(SEND_S_MAX):
-        stored = await asyncio.gather(*waiting)
-    return {
-        (record.context, record.shard): (record.position, metadata.offset)
-        for record, metadata in zip(records, stored, strict=True)
-    }
 
 
 async def _take_over(connection: psycopg.AsyncConnection[Any]) -> Published:

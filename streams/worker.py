@@ -27,8 +27,8 @@ async def watch_tail() -> None:
 
 
 async def ready() -> None:
-    while not app.consumer.assignment():
-        await asyncio.sleep(0.1)
+    while not app.consumer.assignment():  # noqa: ASYNC110
+        await asyncio.sleep(0.1)  # Faust has no event for it
     announce_ready()
 
 

@@ -34,7 +34,7 @@ from cli.stack.programs import (
 )
 from cli.stack.progress import Progress, timed
 from cli.stack.servers import bring_up, together, urls_of
-from cli.stack.state import State, forget_state, own_record, read_state, write_state
+from cli.stack.state import State, already_running, forget_state, own_record, write_state
 from cli.stack.supervisor import Supervisor
 from cli.stack.warm import VARIABLE as WAIT_FOR
 
@@ -65,17 +65,6 @@ def launch(home: Home, wanted: Wanted, progress: Progress, on_ready: Callable[[S
                 raise Problem(already_running(home))
             time.sleep(LOCK_PAUSE_S)
         asyncio.run(_Launcher(home, wanted, progress, on_ready).run())
-
-
-def already_running(home: Home) -> str:
-    """The sentence for a start where a launcher runs."""
-    state = read_state(home)
-    if state is None or not state.ready:
-        return f"Kontor is just starting or stopping in {home.path}: wait for it with `kontor status`."
-    return (
-        f"Kontor already runs here (launcher pid {state.launcher.pid}, {state.http_url}): "
-        "see `kontor status`, stop it with `kontor down`."
-    )
 
 
 class _Launcher:

@@ -35,7 +35,7 @@ class Spec:
     """What to start. `ready` is asked with the pid, again and again, until it says yes.
 
     `marker` is an argument or path that only this process carries on its command line. `prepare` runs before every
-    start, also before a restart.
+    start, also before a restart; `stopped` after it was asked to end and did so by itself.
     """
 
     name: str
@@ -49,6 +49,7 @@ class Spec:
     stop_signal: int = signal.SIGTERM
     grace_s: float = 15.0
     prepare: Callable[[], None] | None = None
+    stopped: Callable[[], None] | None = None
 
 
 @dataclass(slots=True)
@@ -116,13 +117,17 @@ async def wait_ready(child: Child) -> str:
 
 async def stop(child: Child, *, grace_s: float | None = None) -> None:
     """Ask the child to stop, and kill it with what it started when the grace is over."""
-    if not child.ended():
-        child.popen.send_signal(child.spec.stop_signal)
-        if not await wait_ended(child, child.spec.grace_s if grace_s is None else grace_s):
-            # The child leads its own session, so its group holds its offspring and nothing else.
-            with suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
-            await wait_ended(child)
+    if child.ended():
+        return
+    child.popen.send_signal(child.spec.stop_signal)
+    if await wait_ended(child, child.spec.grace_s if grace_s is None else grace_s):
+        if child.spec.stopped is not None:
+            child.spec.stopped()
+        return
+    # The child leads its own session, so its group holds its offspring and nothing else.
+    with suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    await wait_ended(child)
 
 
 async def stop_stranger(process: psutil.Process, *, stop_signal: int, grace_s: float) -> None:

@@ -110,3 +110,14 @@ def read_state(home: Home) -> State | None:
 def forget_state(home: Home) -> None:
     """Remove the state after everything it named has stopped."""
     home.state_file.unlink(missing_ok=True)
+
+
+def already_running(home: Home) -> str:
+    """The sentence for a start where a launcher runs."""
+    state = read_state(home)
+    if state is None or not state.ready:
+        return f"Kontor is just starting or stopping in {home.path}: wait for it with `kontor status`."
+    return (
+        f"Kontor already runs here (launcher pid {state.launcher.pid}, {state.http_url}): "
+        "see `kontor status`, stop it with `kontor down`."
+    )

@@ -3,7 +3,7 @@
     python -m cli.stack.warm MODULE[,MODULE] COMMAND
 
 A start spends most of its time importing; done while the servers start, it costs no time of its own. The turn has come
-when the file named by KONTOR_WAIT_FOR exists, or at once when none is named. Ends when the launcher that wanted it is gone.
+when the file named by KONTOR_WAIT_FOR exists, or at once when none is named. Ends when its launcher is gone.
 """
 
 from __future__ import annotations

@@ -51,7 +51,9 @@ async def test_what_is_appended_is_loaded(kontor: Kontor) -> None:
 async def test_of_two_appends_to_one_stream_the_second_conflicts_and_stores_nothing(kontor: Kontor) -> None:
     first, second = opened("A"), opened("A")
     results = await asyncio.gather(
-        kontor.store.append(append_of(first)), kontor.store.append(append_of(second, opened("B"))), return_exceptions=True
+        kontor.store.append(append_of(first)),
+        kontor.store.append(append_of(second, opened("B"))),
+        return_exceptions=True,
     )
     assert isinstance(results[1], VersionConflict)
     assert await kontor.store.load([opened("B").id]) == {}

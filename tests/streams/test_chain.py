@@ -38,9 +38,7 @@ async def published(kontor: Kontor, context: str = "inventory") -> list[Linked]:
     records = []
     for record in await kontor.log.after(0, limit=10_000):
         if record.context == context:
-            linked = parsed(
-                context, record.shard, record.state, headers_of(record, previous=last.get(record.shard, 0))
-            )
+            linked = parsed(context, record.shard, record.state, headers_of(record, previous=last.get(record.shard, 0)))
             records.append(linked)
             last[record.shard] = record.position
     return records

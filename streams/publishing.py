@@ -1,26 +1,61 @@
-"""A partition that lost its records, published again from the log.
+"""Sending records to their partitions, and publishing a partition that lost its records again from the log.
 
-It is cut to nothing first, so that its records stand in log order from the start: a reader from the beginning
+A lost partition is cut to nothing first, so that its records stand in log order from the start: a reader from the beginning
 sees every event once and in order, and one that had read on drops what it knows by position.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from adapters.log import EventLog
+from adapters.log import EventLog, LogRecord
 from adapters.settings import Settings
+from adapters.wire import headers_of
 
 log = structlog.get_logger()
 
-EVENTS_A_BATCH = 1_000
+EVENTS_A_BATCH: Final = 1_000
+SEND_S_MAX: Final = 60.0
+# Per partition (context, shard): the last position published, and the offset it got.
 Partitions = dict[tuple[str, int], tuple[int, int]]
+
+
+async def send(
+    producer: AIOKafkaProducer,
+    prefix: str,
+    records: Sequence[LogRecord],
+    partitions: Partitions,
+) -> Partitions:
+    """Send in order, wait for every acknowledgement; returns last position and offset of each partition touched.
+
+    Raises KafkaError or TimeoutError; then some may have been stored, and all are to be sent again."""
+    last = {key: position for key, (position, _) in partitions.items()}
+    waiting = []
+    for record in records:
+        key = (record.context, record.shard)
+        waiting.append(
+            await producer.send(
+                prefix + record.context,
+                value=record.state,
+                key=str(record.aggregate_id).encode(),
+                partition=record.shard,
+                headers=headers_of(record, previous=last.get(key, 0)),
+            )
+        )
+        last[key] = record.position
+    async with asyncio.timeout(SEND_S_MAX):
+        stored = await asyncio.gather(*waiting)
+    return {
+        (record.context, record.shard): (record.position, metadata.offset)
+        for record, metadata in zip(records, stored, strict=True)
+    }
 
 
 async def ends_before(settings: Settings, partitions: Partitions) -> list[tuple[str, int]]:
@@ -49,8 +84,6 @@ async def republish(
 ) -> None:
     """Publish these partitions again, up to the position they had. May be interrupted: the offset of a
     partition is stored when it is complete, so it is found emptied again."""
-    from streams.relay import send  # noqa: PLC0415  # the two call each other
-
     await _cut(settings, emptied)
     for context, shard in emptied:
         until, _ = partitions[context, shard]

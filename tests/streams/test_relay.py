@@ -1,0 +1,167 @@
+"""The relay on real PostgreSQL and Kafka: in order, resumable, one leader, and healing a topic that lost its records."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from psycopg.sql import SQL
+
+from adapters.kafka import WrongPartitions, ensure_topics
+from adapters.wire import Linked, parsed
+from adapters.wiring import Kontor
+from commands.catalogue import AddProduct
+from commands.handling import Actor
+from domain.identity import SHARDS
+from domain.money import Money
+from streams.relay import Relay
+
+pytestmark = pytest.mark.servers
+ACTOR = Actor.system("test")
+WITHIN_S = 30
+
+
+async def add_products(kontor: Kontor, count: int, *, tag: str = "P") -> None:
+    await asyncio.gather(
+        *(
+            kontor.pipeline.execute(AddProduct(sku=f"{tag}-{n}", name="x", price=Money(100, "GBP")), actor=ACTOR)
+            for n in range(count)
+        )
+    )
+
+
+@asynccontextmanager
+async def relaying(kontor: Kontor) -> AsyncIterator[None]:
+    task = asyncio.create_task(Relay(kontor).run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(WITHIN_S):
+        while not await condition():  # type: ignore[misc]
+            await asyncio.sleep(0.05)
+
+
+async def checkpoint(kontor: Kontor) -> int:
+    ((position,),) = await kontor.reads.fetch(SQL("SELECT position FROM relay_checkpoint"), [])
+    return position
+
+
+async def caught_up(kontor: Kontor) -> bool:
+    return await checkpoint(kontor) == await kontor.log.end()
+
+
+async def on_kafka(kontor: Kontor) -> list[Linked]:
+    """All records of the catalogue's topic, partition after partition."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=kontor.settings.kafka_url, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(f"{kontor.settings.topic_prefix}catalogue", shard) for shard in range(SHARDS)]
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        for partition, start in (await consumer.beginning_offsets(partitions)).items():
+            consumer.seek(partition, start)
+        found: list[Linked] = []
+        while [each for each in partitions if await consumer.position(each) < ends[each]]:
+            for partition, messages in (await consumer.getmany(timeout_ms=500)).items():
+                found += [parsed("catalogue", partition.partition, each.value, each.headers) for each in messages]
+        return sorted(found, key=lambda linked: (linked.record.shard,))
+    finally:
+        await consumer.stop()
+
+
+def is_chain(records: list[Linked]) -> bool:
+    """Every record names the one before it in its partition."""
+    last: dict[int, int] = {}
+    for linked in records:
+        if linked.previous != last.get(linked.record.shard, 0):
+            return False
+        last[linked.record.shard] = linked.record.position
+    return True
+
+
+async def test_every_event_is_published_once_and_in_a_chain(kontor: Kontor) -> None:
+    await add_products(kontor, 100)
+    async with relaying(kontor):
+        await until(lambda: caught_up(kontor))
+    records = await on_kafka(kontor)
+    assert sorted(linked.record.position for linked in records) == list(range(1, 101))
+    assert is_chain(records)
+
+
+async def test_a_second_relay_waits_and_goes_on_where_the_first_stopped(kontor: Kontor) -> None:
+    async with relaying(kontor):
+        await add_products(kontor, 50)
+        await until(lambda: caught_up(kontor))
+        async with relaying(kontor):
+            await add_products(kontor, 50, tag="Q")
+            await until(lambda: caught_up(kontor))
+    async with relaying(kontor):
+        await add_products(kontor, 50, tag="R")
+        await until(lambda: caught_up(kontor))
+    records = await on_kafka(kontor)
+    assert sorted(linked.record.position for linked in records) == list(range(1, 151))
+    assert is_chain(records)
+
+
+async def test_a_leader_whose_epoch_is_over_cannot_move_the_checkpoint(kontor: Kontor) -> None:
+    async with relaying(kontor):
+        await add_products(kontor, 10)
+        await until(lambda: caught_up(kontor))
+        await kontor.reads.fetch(SQL("UPDATE relay_checkpoint SET epoch = epoch + 100 RETURNING 1"), [])
+        before = await checkpoint(kontor)
+        await add_products(kontor, 1, tag="after")
+        await asyncio.sleep(0.5)
+        assert await checkpoint(kontor) == before
+        # It steps down, leads anew with the next epoch, and repeats what the checkpoint does not have.
+        await until(lambda: caught_up(kontor))
+    ((epoch,),) = await kontor.reads.fetch(SQL("SELECT epoch FROM relay_checkpoint"), [])
+    assert epoch == 102
+
+
+async def test_a_topic_deleted_and_made_again_is_published_again_in_order(kontor: Kontor) -> None:
+    async with relaying(kontor):
+        await add_products(kontor, 100)
+        await until(lambda: caught_up(kontor))
+    admin = AIOKafkaAdminClient(bootstrap_servers=kontor.settings.kafka_url)
+    await admin.start()
+    try:
+        await admin.delete_topics([f"{kontor.settings.topic_prefix}catalogue"])
+    finally:
+        await admin.close()
+    await asyncio.sleep(1)
+    await add_products(kontor, 20, tag="meanwhile")
+    async with relaying(kontor):
+        await until(lambda: caught_up(kontor))
+        await until(lambda: complete(kontor, 120))
+    assert is_chain(await on_kafka(kontor))
+
+
+async def complete(kontor: Kontor, count: int) -> bool:
+    return sorted(linked.record.position for linked in await on_kafka(kontor)) == list(range(1, count + 1))
+
+
+async def test_a_topic_with_another_partition_count_is_refused(kontor: Kontor) -> None:
+    from aiokafka.admin import NewTopic
+
+    admin = AIOKafkaAdminClient(bootstrap_servers=kontor.settings.kafka_url)
+    await admin.start()
+    try:
+        await admin.create_topics([NewTopic(f"{kontor.settings.topic_prefix}orders", 3, 1)])
+    finally:
+        await admin.close()
+    with pytest.raises(WrongPartitions, match="has 3 partitions and needs 12"):
+        await ensure_topics(
+            kontor.settings.kafka_url,
+            prefix=kontor.settings.topic_prefix,
+            replication_factor=1,
+            min_insync_replicas=1,
+        )
