@@ -192,7 +192,7 @@ class Pipeline:
                 assert stored is not None, command_id
                 return replay(stored, digest)
         raise Conflict(
-            f"{command.name} lost the race for the same aggregate {ATTEMPTS_MAX} times; send it again with the same key."
+            f"{command.name} lost the race for its aggregate {ATTEMPTS_MAX} times; send it again with the same key."
         )
 
     async def _save(

@@ -1,4 +1,4 @@
-"""Customers, staff and the rest: one row per user. Name and address stay sealed; they are opened where they are shown."""
+"""Customers, staff and the rest: one row per user. Name and address stay sealed until they are shown."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Sending records to their partitions, and publishing a partition that lost its records again from the log.
 
-A lost partition is cut to nothing first, so that its records stand in log order from the start: a reader from the beginning
-sees every event once and in order, and one that had read on drops what it knows by position.
+A lost partition is cut to nothing first, so that its records stand in log order from the start: a reader from
+the beginning sees every event once and in order, and one that had read on drops what it knows by position.
 """
 
 from __future__ import annotations

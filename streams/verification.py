@@ -196,7 +196,8 @@ async def _shard(kontor: Kontor, context: str, shard: int, until: int) -> AsyncI
 
 def fingerprint(record: LogRecord) -> int:
     """Equal for equal records, whichever road they came."""
-    text = f"{record.event_type}|{record.schema_version}|{record.aggregate_id}|{record.version}|{record.recorded_at.timestamp()}"
+    kind = f"{record.event_type}|{record.schema_version}"
+    text = f"{kind}|{record.aggregate_id}|{record.version}|{record.recorded_at.timestamp()}"
     return crc32(record.state, crc32(text.encode()))
 
 

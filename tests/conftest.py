@@ -23,6 +23,7 @@ from adapters.kafka import ensure_topics
 from adapters.schema import migrate
 from adapters.settings import Settings
 from adapters.wiring import Kontor, open_kontor
+from cli.stack.home import Home, read_secrets
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
@@ -39,6 +40,7 @@ class Stack:
         """`kontor ...` against this stack."""
         done = subprocess.run(
             [sys.executable, "-m", "cli.main", *arguments],
+            check=False,
             env=self.environment,
             cwd=ROOT,
             capture_output=True,
@@ -71,8 +73,6 @@ class Stack:
     @property
     def settings(self) -> Settings:
         """The settings its processes run with."""
-        from cli.stack.home import Home, read_secrets
-
         secrets = read_secrets(Home(self.home))
         assert secrets is not None
         status = self.status

@@ -1,4 +1,4 @@
-"""The relay on real PostgreSQL and Kafka: in order, resumable, one leader, and healing a topic that lost its records."""
+"""The relay on real PostgreSQL and Kafka: in order, resumable, one leader, healing a topic that lost its records."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from psycopg.sql import SQL
 
 from adapters.kafka import WrongPartitions, ensure_topics
@@ -150,8 +150,6 @@ async def complete(kontor: Kontor, count: int) -> bool:
 
 
 async def test_a_topic_with_another_partition_count_is_refused(kontor: Kontor) -> None:
-    from aiokafka.admin import NewTopic
-
     admin = AIOKafkaAdminClient(bootstrap_servers=kontor.settings.kafka_url)
     await admin.start()
     try:
