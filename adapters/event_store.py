@@ -39,7 +39,7 @@ _LOAD = """
 SELECT originator_id, originator_version, topic, schema_version, state, notification_id
 FROM events WHERE originator_id = ANY(%s) ORDER BY originator_id, originator_version
 """
-_APPEND = """
+APPEND = """
 SELECT place, refused, first_position FROM append_events(
     %s::uuid[], %s::text[], %s::text[], %s::bytea[], %s::text[], %s::uuid[], %s::uuid[],
     %s::int[], %s::uuid[], %s::bigint[], %s::text[], %s::bytea[], %s::smallint[], %s::text[], %s::smallint[])
@@ -197,7 +197,7 @@ class PostgresEventStore:
                     batch = await self._resolve(connection, batch)
                     lost = False
                     continue
-                rows = await (await connection.execute(_APPEND, _arguments(batch), prepare=True)).fetchall()
+                rows = await (await connection.execute(APPEND, _arguments(batch), prepare=True)).fetchall()
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 lost = True
                 log.warning("group_commit_connection_lost", appends=len(batch), error=str(error))

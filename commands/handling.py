@@ -6,14 +6,17 @@ one transaction, so of two executions at once only one is stored and the other a
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from enum import Enum
 from typing import Any, Final, TypeVar
 from uuid import UUID, uuid5
+from weakref import WeakValueDictionary
 
 from eventsourcing.domain import Aggregate
 
@@ -108,6 +111,11 @@ class Work:
         self._aggregates[aggregate.id] = aggregate
         return aggregate
 
+    @property
+    def touched(self) -> set[UUID]:
+        """The streams that were loaded or made."""
+        return set(self._aggregates)
+
     def collect_events(self) -> list[Any]:
         return [event for aggregate in self._aggregates.values() for event in aggregate.collect_events()]
 
@@ -152,11 +160,15 @@ class Command:
 
 
 class Pipeline:
-    """Executes commands. Holds no state of its own: any number may run in any number of processes."""
+    """Executes commands; any number may run in any number of processes.
+
+    The first attempt is optimistic. Whoever has lost a race decides again in turn with the others of this
+    process that lost one over the same streams, so that a hot stream starves nobody."""
 
     def __init__(self, table: Mapping[type[Any], Command], ports: Ports) -> None:
         self._table = table
         self._ports = ports
+        self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
     async def execute(
         self,
@@ -178,22 +190,33 @@ class Pipeline:
         digest = request_digest(request, key=self._ports.digest_key)
         if idempotency_key is not None and (stored := await self._ports.store.find_command(command_id)):
             return replay(stored, digest)
+        contended: list[UUID] = []
         for _ in range(ATTEMPTS_MAX):
             work = Work(self._ports, actor, self._ports.clock.now())
-            result = await command.handler(request, work)
-            try:
-                return await self._save(
-                    command, command_id, digest, work, result, causation_id, correlation_id, idempotency_key
-                )
-            except VersionConflict:
-                continue
-            except CommandRepeated:
-                stored = await self._ports.store.find_command(command_id)
-                assert stored is not None, command_id
-                return replay(stored, digest)
+            async with self._in_turn(contended):
+                result = await command.handler(request, work)
+                try:
+                    return await self._save(
+                        command, command_id, digest, work, result, causation_id, correlation_id, idempotency_key
+                    )
+                except VersionConflict:
+                    contended = sorted(work.touched)
+                except CommandRepeated:
+                    stored = await self._ports.store.find_command(command_id)
+                    assert stored is not None, command_id
+                    return replay(stored, digest)
         raise Conflict(
             f"{command.name} lost the race for its aggregate {ATTEMPTS_MAX} times; send it again with the same key."
         )
+
+    @asynccontextmanager
+    async def _in_turn(self, streams: Sequence[UUID]) -> AsyncIterator[None]:
+        """Holds the streams' locks, taken in order so that nobody waits in a circle."""
+        async with AsyncExitStack() as held:
+            for stream in streams:
+                lock = self._turns.setdefault(stream, asyncio.Lock())
+                await held.enter_async_context(lock)
+            yield
 
     async def _save(
         self,

@@ -26,23 +26,23 @@ READY_TIMEOUT_S = 60.0
 
 
 def kontor(command: str, *modules: str) -> tuple[str, ...]:
-    """The command line of one of this program's own commands; `modules` may be imported before its turn comes."""
-    return (sys.executable, "-m", "cli.stack.warm", ",".join(("cli.processes", *modules)), command)
+    """The command line of one of this program's own commands; `modules` are imported before its turn comes."""
+    return (sys.executable, "-m", "cli.stack.warm", command, *modules)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Programs:
     """What the launcher runs once the servers are up; tests put programs of their own in its place."""
 
-    migrate: tuple[str, ...] = kontor("migrate", "adapters.schema", "adapters.kafka")
+    migrate: tuple[str, ...] = kontor("cli.processes:migrate", "adapters.schema", "adapters.kafka")
     services: dict[str, tuple[str, ...]] = field(
         default_factory=lambda: {
-            "relay": kontor("relay", "streams.relay", "adapters.wiring"),
-            "worker": kontor("worker", "streams.worker"),
-            "api": kontor("api", "api.app", "adapters.wiring", "uvicorn"),
+            "relay": kontor("cli.processes:relay", "streams.relay", "adapters.wiring"),
+            "worker": kontor("cli.processes:worker", "streams.worker"),
+            "api": kontor("cli.processes:api", "api.app", "adapters.wiring", "uvicorn"),
         }
     )
-    demo: tuple[str, ...] = kontor("demo", "cli.demo")
+    demo: tuple[str, ...] = kontor("cli.demo:demo")
 
 
 def environment_name() -> str:
