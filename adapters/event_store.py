@@ -23,6 +23,7 @@ import structlog
 from eventsourcing.domain import Aggregate, CanMutateAggregate
 from psycopg_pool import AsyncConnectionPool
 
+from adapters.aggregate_cache import AggregateCache, copy_of
 from adapters.event_codec import EventMapper, schema_version_of
 from commands.ports import Append, CommandRepeated, Overloaded, StoredCommand, StreamHead, VersionConflict
 from domain import CONTEXT_OF, aggregate_type_of
@@ -36,8 +37,10 @@ RECONNECT_PAUSE_S: Final = 0.2
 RESOLVE_S_MAX: Final = 15.0
 
 _LOAD = """
-SELECT originator_id, originator_version, topic, schema_version, state, notification_id
-FROM events WHERE originator_id = ANY(%s) ORDER BY originator_id, originator_version
+SELECT e.originator_id, e.originator_version, e.topic, e.schema_version, e.state, e.notification_id
+FROM unnest(%s::uuid[], %s::bigint[]) AS seen (id, version)
+JOIN events e ON e.originator_id = seen.id AND e.originator_version > seen.version
+ORDER BY e.originator_id, e.originator_version
 """
 APPEND = """
 SELECT place, refused, first_position FROM append_events(
@@ -82,6 +85,7 @@ class PostgresEventStore:
         self._pool = pool
         self._conninfo = conninfo
         self._mapper = EventMapper()
+        self._cache = AggregateCache()
         self._queue: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._closing = False
@@ -103,17 +107,20 @@ class PostgresEventStore:
 
     async def load(self, aggregate_ids: Sequence[UUID]) -> dict[UUID, tuple[Aggregate, StreamHead]]:
         """See `commands.ports.EventStore.load`."""
+        seen = {aggregate_id: self._cache.get(aggregate_id) for aggregate_id in aggregate_ids}
+        known = [list(seen), [each.version for each in seen.values()]]
         async with self._pool.connection() as connection:
-            rows = await (await connection.execute(_LOAD, [list(aggregate_ids)], binary=True)).fetchall()
-        aggregates: dict[UUID, Any] = {}
-        heads: dict[UUID, StreamHead] = {}
+            rows = await (await connection.execute(_LOAD, known, binary=True)).fetchall()
         for aggregate_id, version, topic, schema_version, state, position in rows:
-            event = cast(
-                "CanMutateAggregate[UUID]", self._mapper.decode(topic, schema_version, state, aggregate_id, version)
-            )
-            aggregates[aggregate_id] = event.mutate(aggregates.get(aggregate_id))
-            heads[aggregate_id] = StreamHead(aggregate_id, CONTEXT_OF[aggregate_type_of(topic)], version, position)
-        return {aggregate_id: (aggregates[aggregate_id], heads[aggregate_id]) for aggregate_id in aggregates}
+            head = StreamHead(aggregate_id, CONTEXT_OF[aggregate_type_of(topic)], version, position)
+            event = self._mapper.decode(topic, schema_version, state, aggregate_id, version)
+            seen[aggregate_id].advance(cast("CanMutateAggregate[UUID]", event), head)
+        loaded = {}
+        for aggregate_id, each in seen.items():
+            if each.aggregate is not None and each.head is not None:
+                self._cache.put(aggregate_id, each)
+                loaded[aggregate_id] = (copy_of(each.aggregate), each.head)
+        return loaded
 
     async def find_command(self, command_id: UUID) -> StoredCommand | None:
         """See `commands.ports.EventStore.find_command`."""

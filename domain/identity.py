@@ -7,6 +7,7 @@ of the same stream, and the store lets one of them win.
 from __future__ import annotations
 
 from binascii import crc32
+from functools import lru_cache
 from typing import Final, NewType
 from uuid import UUID, uuid5
 
@@ -23,12 +24,16 @@ NAMESPACE: Final = UUID("6f1d2c3e-8a57-5b0e-9c64-2f7b1f0a4d11")
 # move aggregates to other partitions and break their order.
 SHARDS: Final = 12
 
+IDS_CACHED: Final = 65_536  # an id costs a SHA-1, and an order of a thousand lines asks for thousands
 
+
+@lru_cache(IDS_CACHED)
 def product_id(sku: str) -> ProductId:
     """The one product that may carry this SKU."""
     return ProductId(uuid5(NAMESPACE, f"product:{sku}"))
 
 
+@lru_cache(IDS_CACHED)
 def stock_item_id(sku: str) -> StockItemId:
     """The one ledger of this SKU's stock."""
     return StockItemId(uuid5(NAMESPACE, f"stock:{sku}"))

@@ -88,7 +88,7 @@ def one_shot(home: Home, name: str, argv: tuple[str, ...], variables: dict[str, 
         name=name,
         argv=argv,
         log=home.log(name),
-        marker=argv[-1],
+        marker=_marker(name, argv),
         env={**_surroundings(), **variables},
         cwd=PROJECT_ROOT,
         ready_timeout_s=timeout_s,
@@ -109,7 +109,7 @@ def service(home: Home, name: str, argv: tuple[str, ...], variables: dict[str, s
         name=name,
         argv=argv,
         log=home.log(name),
-        marker=argv[-1],
+        marker=_marker(name, argv),
         env={**_surroundings(), **variables, "KONTOR_READY_FILE": str(ready_file)},
         cwd=PROJECT_ROOT,
         ready=ready,
@@ -117,6 +117,10 @@ def service(home: Home, name: str, argv: tuple[str, ...], variables: dict[str, s
         # What an earlier process wrote must not count for the next one.
         prepare=lambda: ready_file.unlink(missing_ok=True),
     )
+
+
+def _marker(name: str, argv: tuple[str, ...]) -> str:
+    return next((part for part in argv[1:] if name in part), argv[-1])
 
 
 def _surroundings() -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import random
@@ -14,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
+from adapters.kafka import ensure_topics
 from tests.cli.test_import import HEADER, SALES, independent_sums
 from tests.conftest import Stack
 
@@ -99,6 +102,36 @@ def test_kill_9_in_the_middle_of_an_import_loses_and_doubles_nothing(
     assert (report["lines"], report["units"], Decimal(report["revenue"])) == (lines, units, revenue)
     assert report["orders_by_status"] == {"RESERVED": report["orders"]}
     stack.run("verify", timeout_s=200)
+
+
+def test_a_topic_deleted_and_made_again_in_the_middle_heals_from_the_log(stack: Stack, tmp_path: Path) -> None:
+    seed = random.randrange(10**6)
+    file = tmp_path / "sales.csv"
+    lines, units, revenue = synthetic_file(file, invoices=150, seed=seed)
+    settings = stack.settings
+    importing = stack.start("import", str(file), "--live", "--json")
+
+    async def make_again() -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_url)
+        await admin.start()
+        try:
+            await admin.delete_topics([f"{settings.topic_prefix}orders", f"{settings.topic_prefix}inventory"])
+        finally:
+            await admin.close()
+        await asyncio.sleep(1)
+        await ensure_topics(
+            settings.kafka_url, prefix=settings.topic_prefix, replication_factor=1, min_insync_replicas=1
+        )
+
+    time.sleep(5)
+    asyncio.run(make_again())
+    report = finished(importing)
+    assert (report["lines"], report["units"], Decimal(report["revenue"])) == (lines, units, revenue)
+    assert report["orders_by_status"] == {"RESERVED": report["orders"]}
+    give_up_at = time.monotonic() + 60  # the relay looks for emptied partitions every ten seconds
+    while (verified := stack.run("verify", timeout_s=200, check=False)).returncode:
+        assert time.monotonic() < give_up_at, verified.stdout
+        time.sleep(2)
 
 
 def test_an_interrupted_import_goes_on_and_doubles_nothing(stack: Stack, tmp_path: Path) -> None:

@@ -48,6 +48,27 @@ async def test_what_is_appended_is_loaded(kontor: Kontor) -> None:
     assert head.version == 2
 
 
+async def test_a_load_after_another_process_appended_is_not_the_cached_state(kontor: Kontor) -> None:
+    item = opened("A")
+    await kontor.store.append(append_of(item))
+    assert (await kontor.store.load([item.id]))[item.id][0].on_hand == 0
+    async with PostgresEventStore(kontor.pool, kontor.settings.postgres_url) as other:
+        ((theirs, _),) = (await other.load([item.id])).values()
+        theirs.receive(quantity=3, reference=None, now=NOW)
+        await other.append(append_of(theirs))
+    assert (await kontor.store.load([item.id]))[item.id][0].on_hand == 3
+
+
+async def test_a_decision_that_is_not_saved_leaves_no_trace(kontor: Kontor) -> None:
+    item = opened("A")
+    item.receive(quantity=3, reference=None, now=NOW)
+    await kontor.store.append(append_of(item))
+    ((loaded, _),) = (await kontor.store.load([item.id])).values()
+    loaded.reserve(order_id=uuid4(), quantity=2, expires_at=NOW, now=NOW)
+    ((again, head),) = (await kontor.store.load([item.id])).values()
+    assert (again.holds, again.version, head.version, again.pending_events) == ({}, 2, 2, [])
+
+
 async def test_of_two_appends_to_one_stream_the_second_conflicts_and_stores_nothing(kontor: Kontor) -> None:
     first, second = opened("A"), opened("A")
     results = await asyncio.gather(
