@@ -23,8 +23,18 @@ log = structlog.get_logger()
 
 EVENTS_A_BATCH: Final = 1_000
 SEND_S_MAX: Final = 60.0
+LOST: Final = 2**62  # an offset no partition reaches, so that it counts as emptied until it is published again
+
+_MARK_LOST: Final = (
+    "UPDATE relay_partitions SET kafka_offset = %s FROM unnest(%s::text[], %s::smallint[]) AS l (context, shard)"
+    " WHERE relay_partitions.context = l.context AND relay_partitions.shard = l.shard"
+)
 # Per partition (context, shard): the last position published, and the offset it got.
 Partitions = dict[tuple[str, int], tuple[int, int]]
+
+
+class EmptiedAgain(Exception):
+    """A partition lost its records while they were being published again; begin once more."""
 
 
 async def send(
@@ -32,8 +42,9 @@ async def send(
     prefix: str,
     records: Sequence[LogRecord],
     partitions: Partitions,
-) -> Partitions:
-    """Send in order, wait for every acknowledgement; returns last position and offset of each partition touched.
+) -> tuple[Partitions, list[tuple[str, int]]]:
+    """Send in order, wait for every acknowledgement; returns last position and offset of each partition touched,
+    and the partitions whose offsets fell: they were emptied or made again meanwhile.
 
     Raises KafkaError or TimeoutError; then some may have been stored, and all are to be sent again."""
     last = {key: position for key, (position, _) in partitions.items()}
@@ -52,10 +63,18 @@ async def send(
         last[key] = record.position
     async with asyncio.timeout(SEND_S_MAX):
         stored = await asyncio.gather(*waiting)
-    return {
-        (record.context, record.shard): (record.position, metadata.offset)
-        for record, metadata in zip(records, stored, strict=True)
-    }
+    ends: Partitions = {}
+    emptied: list[tuple[str, int]] = []
+    for record, metadata in zip(records, stored, strict=True):
+        key = (record.context, record.shard)
+        _, before = ends.get(key, partitions.get(key, (0, -1)))
+        # Offsets only rise, for as long as the partition is the same one.
+        if metadata.offset <= before and key not in emptied:
+            emptied.append(key)
+        ends[key] = (record.position, metadata.offset)
+    # Whoever stores these ends and dies before publishing again leaves the mark that it has to be done.
+    ends.update({key: (ends[key][0], LOST) for key in emptied})
+    return ends, emptied
 
 
 async def ends_before(settings: Settings, partitions: Partitions) -> list[tuple[str, int]]:
@@ -82,8 +101,10 @@ async def republish(
     partitions: Partitions,
     emptied: Sequence[tuple[str, int]],
 ) -> None:
-    """Publish these partitions again, up to the position they had. May be interrupted: the offset of a
-    partition is stored when it is complete, so it is found emptied again."""
+    """Publish these partitions again, up to the position they had. May be interrupted anywhere: they are marked
+    as lost until they are complete, so the next leader begins again."""
+    contexts, shards = [context for context, _ in emptied], [shard for _, shard in emptied]
+    await connection.execute(_MARK_LOST, [LOST, contexts, shards])
     await _cut(settings, emptied)
     for context, shard in emptied:
         until, _ = partitions[context, shard]
@@ -92,7 +113,10 @@ async def republish(
         while records := await event_log.shard_after(
             context, shard, done[context, shard][0], limit=EVENTS_A_BATCH, until=until
         ):
-            done.update(await send(producer, settings.topic_prefix, records, done))
+            sent, again = await send(producer, settings.topic_prefix, records, done)
+            if again:
+                raise EmptiedAgain(f"{context}/{shard} lost its records while they were published again")
+            done.update(sent)
             count += len(records)
         await connection.execute(
             "UPDATE relay_partitions SET kafka_offset = %s WHERE context = %s AND shard = %s",

@@ -28,7 +28,7 @@ from adapters.log import EventLog, LogRecord
 from adapters.settings import Settings
 from adapters.wiring import Kontor
 from streams.applying import AWAY
-from streams.publishing import ends_before, republish, send
+from streams.publishing import EmptiedAgain, ends_before, republish, send
 
 log = structlog.get_logger()
 
@@ -76,7 +76,7 @@ class Relay:
         while True:
             try:
                 await self._lead()
-            except (*AWAY, KafkaError, TimeoutError, Deposed, ConnectionError) as error:
+            except (*AWAY, KafkaError, TimeoutError, Deposed, EmptiedAgain, ConnectionError) as error:
                 log.warning("relay_starts_again", error=repr(error))
             await asyncio.sleep(RETRY_PAUSE_S)
 
@@ -143,8 +143,7 @@ class Relay:
         published: Published,
         records: Sequence[LogRecord],
     ) -> None:
-        sent = await send(producer, self._settings.topic_prefix, records, published.partitions)
-        emptied = [key for key, (_, offset) in sent.items() if offset <= published.partitions.get(key, (0, -1))[1]]
+        sent, emptied = await send(producer, self._settings.topic_prefix, records, published.partitions)
         await _checkpoint(connection, published, records[-1].position, sent)
         if emptied:
             await republish(connection, producer, self._log, self._settings, published.partitions, emptied)

@@ -131,6 +131,15 @@ async def test_a_topic_deleted_and_made_again_is_published_again_in_order(kontor
     async with relaying(kontor):
         await add_products(kontor, 100)
         await until(lambda: caught_up(kontor))
+    await delete_topic(kontor)
+    await add_products(kontor, 20, tag="meanwhile")
+    async with relaying(kontor):
+        await until(lambda: caught_up(kontor))
+        await until(lambda: complete(kontor, 120))
+    assert is_chain(await on_kafka(kontor))
+
+
+async def delete_topic(kontor: Kontor) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=kontor.settings.kafka_url)
     await admin.start()
     try:
@@ -138,10 +147,42 @@ async def test_a_topic_deleted_and_made_again_is_published_again_in_order(kontor
     finally:
         await admin.close()
     await asyncio.sleep(1)
-    await add_products(kontor, 20, tag="meanwhile")
+
+
+async def test_a_topic_made_again_under_a_running_relay_is_published_again(kontor: Kontor, topics: None) -> None:
+    """More is appended to the new partitions, at once, than the old ones held: their ends alone show nothing."""
     async with relaying(kontor):
+        await add_products(kontor, 20)
         await until(lambda: caught_up(kontor))
-        await until(lambda: complete(kontor, 120))
+        await delete_topic(kontor)
+        await ensure_topics(
+            kontor.settings.kafka_url, prefix=kontor.settings.topic_prefix, replication_factor=1, min_insync_replicas=1
+        )
+        await add_products(kontor, 200, tag="after")
+        await until(lambda: caught_up(kontor))
+        await until(lambda: complete(kontor, 220))
+    assert is_chain(await on_kafka(kontor))
+
+
+async def test_a_relay_that_dies_while_publishing_again_begins_again(
+    kontor: Kontor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with relaying(kontor):
+        await add_products(kontor, 100)
+        await until(lambda: caught_up(kontor))
+    await delete_topic(kontor)
+    died = asyncio.Event()
+
+    async def die(*_: object) -> None:
+        died.set()
+        await asyncio.sleep(3600)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("streams.publishing.EventLog.shard_after", die)
+        async with relaying(kontor):
+            await asyncio.wait_for(died.wait(), WITHIN_S)
+    async with relaying(kontor):
+        await until(lambda: complete(kontor, 100))
     assert is_chain(await on_kafka(kontor))
 
 

@@ -1,0 +1,45 @@
+"""Which command follows from which event."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from commands.checkout import follow_up
+from commands.inventory import ReleaseOrder, ReserveOrder
+from domain import CONTEXTS
+from domain.orders import Order
+from tests.given import NOW, ORDER_ID, placed_order
+
+EXPECTED = {
+    Order.Created: ReserveOrder(order_id=ORDER_ID),
+    Order.Reserved: None,
+    Order.Rejected: None,
+    Order.Cancelled: ReleaseOrder(order_id=ORDER_ID),
+}
+
+
+def events() -> list[Any]:
+    """One of each event of an order."""
+    reserved, rejected = placed_order(), placed_order()
+    reserved.reserve(now=NOW)
+    reserved.cancel(reason="no", by="user:1", now=NOW)
+    rejected.reject(reason="none left", now=NOW)
+    return [*reserved.collect_events(), rejected.collect_events()[-1]]
+
+
+@pytest.mark.parametrize("event", events(), ids=lambda event: event.TOPIC)
+def test_what_follows_from_each_event_of_an_order(event: Any) -> None:
+    assert follow_up(event) == EXPECTED[type(event)]
+
+
+def test_every_event_of_an_order_is_in_the_table() -> None:
+    assert {type(event) for event in events()} == set(EXPECTED)
+
+
+def test_nothing_follows_from_events_of_other_contexts() -> None:
+    for context, aggregates in CONTEXTS.items():
+        for aggregate in aggregates.values():
+            event = aggregate.Created.__new__(aggregate.Created)
+            assert context == "orders" or follow_up(event) is None

@@ -1,0 +1,184 @@
+"""Stock: received, held for an order whole or not at all, given back."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from commands.inventory import REASON_ITEMS_MAX, ReceiveStock, ReleaseOrder, ReserveOrder
+from domain.errors import Invalid, NotFound
+from domain.inventory import HOLD_S_MAX, StockItem
+from domain.orders import OrderStatus
+from domain.quantity import QUANTITY_MAX
+from tests.given import ORDER_ID, STAFF, InMemory
+
+
+async def test_the_first_receipt_opens_the_ledger() -> None:
+    kontor = InMemory()
+    await kontor.product("MUG")
+    await kontor.execute(ReceiveStock(sku=" MUG ", quantity=5, reference="PO-1"), STAFF)
+    await kontor.execute(ReceiveStock(sku="MUG", quantity=2), STAFF)
+    assert kontor.store.event_types[1:] == ["stock.opened", "stock.received", "stock.received"]
+    assert [event.reference for event in kontor.store.events if isinstance(event, StockItem.Received)] == ["PO-1", None]
+    assert (await kontor.stock("MUG")).on_hand == 7
+
+
+async def test_stock_of_a_sku_without_product_is_not_found() -> None:
+    kontor = InMemory()
+    with pytest.raises(NotFound) as refused:
+        await kontor.execute(ReceiveStock(sku="MUG", quantity=1), STAFF)
+    assert refused.value.field == ("sku",)
+    assert kontor.store.stored == []
+
+
+@pytest.mark.parametrize("quantity", [-1, 0, QUANTITY_MAX + 1])
+async def test_a_quantity_outside_its_bounds_is_not_received(quantity: int) -> None:
+    kontor = InMemory()
+    await kontor.product("MUG")
+    with pytest.raises(Invalid) as refused:
+        await kontor.execute(ReceiveStock(sku="MUG", quantity=quantity), STAFF)
+    assert refused.value.field == ("quantity",)
+    assert kontor.store.event_types == ["product.added"]
+
+
+@pytest.mark.parametrize("quantity", [1, QUANTITY_MAX])
+async def test_a_quantity_at_its_bounds_is_received(quantity: int) -> None:
+    kontor = InMemory()
+    await kontor.product("MUG", units=quantity)
+    assert (await kontor.stock("MUG")).on_hand == quantity
+
+
+async def test_an_order_with_enough_stock_is_held_for_a_while() -> None:
+    kontor = InMemory()
+    await kontor.product("MUG", units=5)
+    await kontor.product("CUP", units=2)
+    order_id = await kontor.placed(await kontor.customer(), ("MUG", 5), ("CUP", 1))
+    await kontor.reserve(order_id)
+    assert (await kontor.order(order_id)).status is OrderStatus.RESERVED
+    assert (await kontor.stock("MUG")).holds == {order_id: 5}
+    assert (await kontor.stock("CUP")).holds == {order_id: 1}
+    holds = [event for event in kontor.store.events if isinstance(event, StockItem.Reserved)]
+    assert {event.expires_at for event in holds} == {kontor.clock.now() + timedelta(seconds=HOLD_S_MAX)}
+
+
+async def test_an_order_of_which_one_line_lacks_is_rejected_and_nothing_is_held() -> None:
+    kontor = InMemory()
+    await kontor.product("MUG", units=5)
+    await kontor.product("CUP", units=2)
+    order_id = await kontor.placed(await kontor.customer(), ("MUG", 1), ("CUP", 3))
+    stored = len(kontor.store.stored)
+    await kontor.reserve(order_id)
+    order = await kontor.order(order_id)
+    assert order.status is OrderStatus.REJECTED
+    assert order.reason == "not enough stock: CUP (wanted 3, available 2)"
+    assert (await kontor.stock("MUG")).reserved == (await kontor.stock("CUP")).reserved == 0
+    assert sorted(kontor.store.event_types[stored:]) == ["order.rejected", "stock.reservation_refused"]
+    (refusal,) = (event for event in kontor.store.events if isinstance(event, StockItem.ReservationRefused))
+    assert refusal.originator_id == (await kontor.stock("CUP")).id
+    assert (refusal.order_id, refusal.quantity, refusal.available) == (order_id, 3, 2)
+
+
+async def test_a_product_that_was_never_in_stock_rejects_the_order() -> None:
+    kontor = InMemory()
+    await kontor.product("MUG")
+    order_id = await kontor.placed(await kontor.customer(), ("MUG", 1))
+    await kontor.reserve(order_id)
+    assert (await kontor.order(order_id)).reason == "not enough stock: MUG (wanted 1, available 0)"
+    assert "stock.reservation_refused" not in kontor.store.event_types
+
+
+@pytest.mark.parametrize(
+    ("lacking", "ending"),
+    [(REASON_ITEMS_MAX, "(wanted 1, available 0)"), (REASON_ITEMS_MAX + 2, "(wanted 1, available 0) and 2 more")],
+)
+async def test_the_reason_names_the_first_lacking_items_and_counts_the_others(lacking: int, ending: str) -> None:
+    kontor = InMemory()
+    skus = [f"S{number}" for number in range(lacking)]
+    for sku in skus:
+        await kontor.product(sku)
+    order_id = await kontor.placed(await kontor.customer(), *((sku, 1) for sku in skus))
+    await kontor.reserve(order_id)
+    reason = (await kontor.order(order_id)).reason or ""
+    assert reason.count("wanted") == REASON_ITEMS_MAX
+    assert reason.endswith(ending)
+
+
+async def test_what_is_held_for_others_is_not_available() -> None:
+    kontor = InMemory()
+    await kontor.product("MUG", units=5)
+    customer = await kontor.customer()
+    first, second = await kontor.placed(customer, ("MUG", 3)), await kontor.placed(customer, ("MUG", 3))
+    await kontor.reserve(first)
+    await kontor.reserve(second)
+    assert (await kontor.order(second)).status is OrderStatus.REJECTED
+    assert (await kontor.stock("MUG")).holds == {first: 3}
+
+
+@pytest.mark.parametrize("units", [1, 5])
+async def test_reserving_twice_is_reserving_once(units: int) -> None:
+    kontor = InMemory()
+    await kontor.product("MUG", units=units)
+    order_id = await kontor.placed(await kontor.customer(), ("MUG", 3))
+    await kontor.reserve(order_id)
+    status, stored = (await kontor.order(order_id)).status, len(kontor.store.stored)
+    await kontor.reserve(order_id)
+    assert (await kontor.order(order_id)).status is status
+    assert len(kontor.store.stored) == stored
+
+
+async def test_an_order_cancelled_before_it_is_reserved_holds_nothing() -> None:
+    kontor = InMemory()
+    await kontor.product("MUG", units=5)
+    order_id = await kontor.placed(await kontor.customer(), ("MUG", 3))
+    await kontor.cancel(order_id)
+    await kontor.reserve(order_id)
+    assert (await kontor.order(order_id)).status is OrderStatus.CANCELLED
+    assert (await kontor.stock("MUG")).holds == {}
+
+
+async def test_a_release_gives_everything_back_and_a_second_changes_nothing() -> None:
+    kontor = InMemory()
+    await kontor.product("MUG", units=5)
+    await kontor.product("CUP", units=5)
+    order_id = await kontor.placed(await kontor.customer(), ("MUG", 3), ("CUP", 2))
+    await kontor.reserve(order_id)
+    await kontor.release(order_id)
+    assert (await kontor.stock("MUG")).holds == (await kontor.stock("CUP")).holds == {}
+    stored = len(kontor.store.stored)
+    await kontor.release(order_id)
+    assert len(kontor.store.stored) == stored
+
+
+async def test_a_release_leaves_what_others_hold() -> None:
+    kontor = InMemory()
+    await kontor.product("MUG", units=5)
+    customer = await kontor.customer()
+    mine, other = await kontor.placed(customer, ("MUG", 2)), await kontor.placed(customer, ("MUG", 3))
+    for order_id in (mine, other):
+        await kontor.reserve(order_id)
+    await kontor.release(mine)
+    assert (await kontor.stock("MUG")).holds == {other: 3}
+
+
+async def test_two_lines_of_one_sku_hold_their_sum() -> None:
+    kontor = InMemory()
+    await kontor.product("MUG", units=5)
+    order_id = await kontor.placed(await kontor.customer(), ("MUG", 2), ("MUG", 3))
+    await kontor.reserve(order_id)
+    assert (await kontor.stock("MUG")).holds == {order_id: 5}
+
+
+async def test_two_lines_of_one_sku_lack_when_their_sum_does() -> None:
+    kontor = InMemory()
+    await kontor.product("MUG", units=4)
+    order_id = await kontor.placed(await kontor.customer(), ("MUG", 2), ("MUG", 3))
+    await kontor.reserve(order_id)
+    assert (await kontor.order(order_id)).reason == "not enough stock: MUG (wanted 5, available 4)"
+    assert (await kontor.stock("MUG")).holds == {}
+
+
+@pytest.mark.parametrize("command", [ReserveOrder, ReleaseOrder])
+async def test_an_unknown_order_is_not_found(command: type) -> None:
+    with pytest.raises(NotFound):
+        await InMemory().execute(command(order_id=ORDER_ID))

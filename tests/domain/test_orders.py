@@ -1,0 +1,140 @@
+"""Orders: their lines, totals and states."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.errors import IllegalTransition, Invalid
+from domain.money import MINOR_MAX, Money
+from domain.orders import LINES_MAX, Order, OrderLine, OrderStatus, merge_lines, total_of
+from domain.quantity import QUANTITY_MAX
+from tests.given import CUSTOMER_ID, GBP_2_55, NOW, ORDER_ID, order_line, placed_order
+
+PENNY = Money(1, "GBP")
+some_lines = st.lists(
+    st.builds(
+        order_line, st.sampled_from("ABC"), st.integers(1, 100), st.builds(Money, st.integers(1, 9), st.just("GBP"))
+    ),
+    min_size=1,
+)
+
+
+def in_status(status: OrderStatus) -> Order:
+    order = placed_order()
+    match status:
+        case OrderStatus.RESERVED:
+            order.reserve(now=NOW)
+        case OrderStatus.REJECTED:
+            order.reject(reason="none left", now=NOW)
+        case OrderStatus.CANCELLED:
+            order.cancel(reason="no", by="user:1", now=NOW)
+    order.collect_events()
+    return order
+
+
+def test_lines_of_one_sku_at_one_price_become_one_in_order_of_first_appearance() -> None:
+    cheap = Money(100, "GBP")
+    lines = [order_line("B", 1), order_line("A", 2), order_line("B", 3), order_line("B", 4, cheap), order_line("A", 5)]
+    assert merge_lines(lines) == (order_line("B", 4), order_line("A", 7), order_line("B", 4, cheap))
+
+
+@given(some_lines)
+def test_merging_changes_neither_units_nor_total(lines: list[OrderLine]) -> None:
+    merged = merge_lines(lines)
+    assert total_of(merged) == total_of(lines)
+    assert sum(line.quantity for line in merged) == sum(line.quantity for line in lines)
+    assert merge_lines(merged) == merged
+    assert len({(line.sku, line.unit_price) for line in merged}) == len(merged)
+
+
+@given(some_lines)
+def test_an_order_knows_its_units_per_sku(lines: list[OrderLine]) -> None:
+    units = placed_order(*lines).quantities()
+    assert units == {sku: sum(line.quantity for line in lines if line.sku == sku) for sku in {x.sku for x in lines}}
+
+
+@pytest.mark.parametrize("count", [1, LINES_MAX])
+def test_the_number_of_lines_at_its_bounds_is_good(count: int) -> None:
+    assert len(merge_lines([order_line(str(number)) for number in range(count)])) == count
+
+
+@pytest.mark.parametrize("count", [0, LINES_MAX + 1])
+def test_the_number_of_lines_outside_its_bounds_is_invalid(count: int) -> None:
+    with pytest.raises(Invalid) as refused:
+        merge_lines([order_line("A")] * count)
+    assert refused.value.field == ("lines",)
+
+
+@pytest.mark.parametrize("quantities", [[0], [-1], [QUANTITY_MAX + 1], [QUANTITY_MAX, 1], [5, -1]])
+def test_a_quantity_outside_its_bounds_is_invalid_also_when_it_is_a_sum(quantities: list[int]) -> None:
+    with pytest.raises(Invalid) as refused:
+        merge_lines([order_line("A", quantity) for quantity in quantities])
+    assert refused.value.field == ("quantity",)
+
+
+def test_the_largest_total_is_good_and_one_more_is_invalid() -> None:
+    largest = order_line("A", 1, Money(MINOR_MAX, "GBP"))
+    assert placed_order(largest).total == Money(MINOR_MAX, "GBP")
+    with pytest.raises(Invalid) as refused:
+        placed_order(largest, order_line("B", 1, PENNY))
+    assert refused.value.field == ("lines",)
+
+
+def test_two_currencies_are_invalid_and_named() -> None:
+    with pytest.raises(Invalid, match="EUR, GBP") as refused:
+        placed_order(order_line("A"), order_line("B", 1, Money(255, "EUR")))
+    assert refused.value.field == ("lines",)
+
+
+@pytest.mark.parametrize("method", ["", " ", "x" * 101])
+def test_a_payment_method_that_cannot_be_one_is_invalid(method: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        Order.place(
+            order_id=ORDER_ID,
+            number="K1",
+            customer_id=CUSTOMER_ID,
+            lines=[order_line()],
+            payment_method=method,
+            placed_at=NOW,
+            now=NOW,
+        )
+    assert refused.value.field == ("paymentMethod",)
+
+
+def test_a_new_order_is_pending_with_its_total() -> None:
+    order = placed_order(order_line("A", 2), order_line("B", 1, PENNY))
+    assert (order.status, order.reason, order.total) == (OrderStatus.PENDING, None, Money(511, "GBP"))
+    assert (order.id, order.version, order_line("A", 2).total) == (ORDER_ID, 1, GBP_2_55.times(2))
+
+
+def test_a_pending_order_is_reserved_or_rejected_with_a_reason() -> None:
+    assert in_status(OrderStatus.RESERVED).status is OrderStatus.RESERVED
+    rejected = in_status(OrderStatus.REJECTED)
+    assert (rejected.status, rejected.reason) == (OrderStatus.REJECTED, "none left")
+
+
+@pytest.mark.parametrize("status", [each for each in OrderStatus if each is not OrderStatus.PENDING])
+def test_an_order_that_is_not_pending_is_neither_reserved_nor_rejected(status: OrderStatus) -> None:
+    order = in_status(status)
+    order.reserve(now=NOW)
+    order.reject(reason="none left", now=NOW)
+    assert (order.status, order.collect_events()) == (status, [])
+
+
+@pytest.mark.parametrize("status", [OrderStatus.PENDING, OrderStatus.RESERVED])
+def test_a_pending_or_reserved_order_is_cancelled_once(status: OrderStatus) -> None:
+    order = in_status(status)
+    order.cancel(reason=" changed my mind ", by="user:1", now=NOW)
+    order.cancel(reason="again", by="user:2", now=NOW)
+    (event,) = order.collect_events()
+    assert (order.status, order.reason) == (OrderStatus.CANCELLED, "changed my mind")
+    assert (event.by, event.reason) == ("user:1", "changed my mind")
+
+
+def test_a_rejected_order_is_not_cancelled() -> None:
+    order = in_status(OrderStatus.REJECTED)
+    with pytest.raises(IllegalTransition, match="none left"):
+        order.cancel(reason="no", by="user:1", now=NOW)
+    assert order.collect_events() == []
