@@ -44,6 +44,7 @@ CURRENCIES: Final = _HUNDREDTHS | frozenset(_EXPONENTS)
 
 # A sum must fit the API's 32 bit Int (`Money.minorUnits`).
 MINOR_MAX: Final = 2**31 - 1
+DIGITS_MAX: Final = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +60,16 @@ class Money:
         unit, or more than 21,474,836.47 of a currency with hundredths."""
         exponent = minor_digits(currency)
         try:
-            minor = Decimal(amount).scaleb(exponent)
-            whole = int(minor)
-        except (InvalidOperation, ValueError, OverflowError):
-            raise Invalid(f"{field} {amount!r} is not a decimal number like 2.55.", field=(field,)) from None
+            value = Decimal(amount)
+        except (InvalidOperation, ValueError):
+            value = Decimal("NaN")
+        if not value.is_finite():
+            raise Invalid(f"{field} {amount!r} is not a decimal number like 2.55.", field=(field,))
+        # Before any arithmetic: 1e999999 as an integer would fill the memory.
+        if value.adjusted() > DIGITS_MAX:
+            raise Invalid(f"{field} {amount} {currency} is outside 0 to {MINOR_MAX} minor units.", field=(field,))
+        minor = value.scaleb(exponent)
+        whole = int(minor)
         if minor != whole:
             raise Invalid(f"{field} {amount} has more than the {exponent} decimals {currency} has.", field=(field,))
         if not 0 <= whole <= MINOR_MAX:

@@ -173,7 +173,7 @@ async def test_a_relay_that_dies_while_publishing_again_begins_again(
     await delete_topic(kontor)
     died = asyncio.Event()
 
-    async def die(*_: object) -> None:
+    async def die(*_: object, **__: object) -> None:
         died.set()
         await asyncio.sleep(3600)
 
