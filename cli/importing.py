@@ -20,7 +20,6 @@ from cli.installation import load_settings
 from cli.sales_file import NotASalesFile, SalesFile, read_sales_file
 from cli.sales_import import Report, import_sales
 
-# Sums over a whole file pass what one Money may hold.
 EXAMPLES_MAX = 3
 
 

@@ -27,6 +27,7 @@ from domain.errors import AlreadyExists, DomainError
 from domain.identity import UserId
 from domain.quantity import QUANTITY_MAX
 from projections.orders import ORDERS
+from streams.applying import AWAY
 
 T = TypeVar("T")
 ACTOR: Final = Actor.system("import")
@@ -34,6 +35,8 @@ COMMANDS_AT_ONCE: Final = 16
 WALK_IN: Final = "walk-in"
 VISIBLE_S_MAX: Final = 60.0
 DECIDED_S_MAX: Final = 60.0  # without any progress
+AWAY_S_MAX: Final = 60.0
+AWAY_PAUSE_S: Final = 0.5
 
 _STATUSES = SQL("SELECT status, count(*) FROM orders_v1 WHERE id = ANY(%s) GROUP BY status")
 
@@ -97,7 +100,7 @@ async def import_sales(kontor: Kontor, sales: SalesFile, advance: Advance) -> Re
 
 async def _add_product(kontor: Kontor, sku: str, name: str, price: Any) -> None:
     try:
-        await kontor.pipeline.execute(AddProduct(sku=sku, name=name, price=price), actor=ACTOR)
+        await _execute(kontor, AddProduct(sku=sku, name=name, price=price))
     except AlreadyExists:
         return  # from an earlier run, or already in the catalogue: lines keep the file's price anyway
 
@@ -106,19 +109,19 @@ async def _receive(kontor: Kontor, digest: str, sku: str, units: int) -> None:
     # One delivery is bounded; a file may need more of a SKU than that.
     for part, quantity in enumerate([QUANTITY_MAX] * (units // QUANTITY_MAX) + [units % QUANTITY_MAX]):
         if quantity:
-            await kontor.pipeline.execute(
+            await _execute(
+                kontor,
                 ReceiveStock(sku=sku, quantity=quantity, reference=f"import {digest[:12]}"),
-                actor=ACTOR,
-                idempotency_key=f"import:stock:{digest}:{part}:{sku}",
+                f"import:stock:{digest}:{part}:{sku}",
             )
 
 
 async def _register(kontor: Kontor, name: str) -> UUID:
     shown = "Walk-in customer" if name == WALK_IN else f"Customer {name}"
-    outcome = await kontor.pipeline.execute(
+    outcome = await _execute(
+        kontor,
         RegisterUser(email=f"customer-{name}@imported.invalid".replace(" ", "-"), name=shown, password=None),
-        actor=ACTOR,
-        idempotency_key=f"import:customer:{name}",
+        f"import:customer:{name}",
     )
     return outcome.aggregate_id
 
@@ -136,9 +139,7 @@ async def _place(
         placed_at=invoice.placed_at,
     )
     try:
-        outcome = await kontor.pipeline.execute(
-            request, actor=ACTOR, idempotency_key=f"import:invoice:{invoice.number}"
-        )
+        outcome = await _execute(kontor, request, f"import:invoice:{invoice.number}")
     except DomainError as error:
         report.left_out += [LeftOut(line.line, invoice.number, REFUSED, error.message) for line in invoice.lines]
         return None
@@ -164,7 +165,11 @@ async def _decided(kontor: Kontor, order_ids: list[UUID], advance: Advance) -> d
     """Wait until no order is PENDING, as long as there is progress; the orders by status."""
     best, since = -1, time.perf_counter()
     while True:
-        statuses = dict(await kontor.reads.fetch(_STATUSES, [order_ids]))
+        try:
+            statuses = dict(await kontor.reads.fetch(_STATUSES, [order_ids]))
+        except AWAY:
+            await asyncio.sleep(AWAY_PAUSE_S)
+            continue
         done = sum(count for status, count in statuses.items() if status != "PENDING")
         advance("reserved", done, len(order_ids))
         if done > best:
@@ -172,6 +177,19 @@ async def _decided(kontor: Kontor, order_ids: list[UUID], advance: Advance) -> d
         if done == len(order_ids) or time.perf_counter() - since > DECIDED_S_MAX:
             return statuses
         await asyncio.sleep(0.2)
+
+
+async def _execute(kontor: Kontor, request: Any, key: str | None = None) -> Outcome:
+    """Execute a command, again and again for AWAY_S_MAX while the database is away: what was stored is not
+    stored again."""
+    give_up_at = time.perf_counter() + AWAY_S_MAX
+    while True:
+        try:
+            return await kontor.pipeline.execute(request, actor=ACTOR, idempotency_key=key)
+        except (StoreUnavailable, Overloaded, Conflict, *AWAY):
+            if time.perf_counter() > give_up_at:
+                raise
+            await asyncio.sleep(AWAY_PAUSE_S)
 
 
 async def _each(what: str, items: Iterable[Any], execute: Callable[[Any], Awaitable[T]], advance: Advance) -> list[T]:

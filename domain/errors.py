@@ -72,12 +72,6 @@ class IdempotencyKeyMismatch(DomainError):
     code = "IDEMPOTENCY_KEY_MISMATCH"
 
 
-class IdempotencyInProgress(DomainError):
-    """The same command with the same key is being executed right now; ask again for its result."""
-
-    code = "IDEMPOTENCY_IN_PROGRESS"
-
-
 class TokenReused(DomainError):
     """A refresh token was used a second time, so its whole session was ended."""
 

@@ -84,7 +84,9 @@ def wait_ready(stack: Stack) -> None:
         time.sleep(0.3)
 
 
-@pytest.mark.parametrize("victims", [("worker", "relay", "api"), ("relay", "worker", "worker")])
+@pytest.mark.parametrize(
+    "victims", [("worker", "relay", "api"), ("relay", "worker", "worker"), ("redis", "postgres", "kafka")]
+)
 def test_kill_9_in_the_middle_of_an_import_loses_and_doubles_nothing(
     stack: Stack, tmp_path: Path, victims: tuple[str, ...]
 ) -> None:

@@ -20,7 +20,7 @@ def test_derived_ids_are_those_that_were_stored() -> None:
     assert event_id(UUID(int=1), 2) == UUID("8ff9f83c-0bdf-58d9-be4e-b11369508e29")
 
 
-@pytest.mark.parametrize(("number", "shard"), list(enumerate([1, 7, 1, 11, 8, 6])))
+@pytest.mark.parametrize(("number", "shard"), [*enumerate([1, 7, 1, 11, 8, 6])])
 def test_an_aggregate_stays_in_its_shard(number: int, shard: int) -> None:
     assert shard_of(UUID(int=number)) == shard
 

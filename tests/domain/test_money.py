@@ -56,6 +56,7 @@ def test_an_amount_is_counted_in_minor_units(amount: str, currency: str, minor: 
         ("2.5", "JPY"),
         ("2.5555", "KWD"),
         ("0.001", "GBP"),
+        ("2.550000000000000000000000000001", "GBP"),
         ("1e999999", "GBP"),
         ("1e-999999", "GBP"),
         ("NaN", "GBP"),

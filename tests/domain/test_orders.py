@@ -18,6 +18,7 @@ some_lines = st.lists(
         order_line, st.sampled_from("ABC"), st.integers(1, 100), st.builds(Money, st.integers(1, 9), st.just("GBP"))
     ),
     min_size=1,
+    max_size=12,
 )
 
 
