@@ -16,14 +16,16 @@ from uuid import UUID
 from psycopg.sql import SQL
 
 from adapters.consistency import Token
+from adapters.event_store import StoreUnavailable
 from adapters.wiring import Kontor
 from cli.sales_file import CURRENCY, REFUSED, Invoice, LeftOut, SalesFile
 from commands.catalogue import AddProduct
-from commands.handling import Actor
+from commands.handling import Actor, Outcome
 from commands.inventory import ReceiveStock
 from commands.orders import PlaceOrder, WantedLine
+from commands.ports import Overloaded
 from commands.users import RegisterUser
-from domain.errors import AlreadyExists, DomainError
+from domain.errors import AlreadyExists, Conflict, DomainError
 from domain.identity import UserId
 from domain.quantity import QUANTITY_MAX
 from projections.orders import ORDERS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from fractions import Fraction
 from typing import Final
 
 from domain.errors import Invalid
@@ -65,12 +66,12 @@ class Money:
             value = Decimal("NaN")
         if not value.is_finite():
             raise Invalid(f"{field} {amount!r} is not a decimal number like 2.55.", field=(field,))
-        # Before any arithmetic: 1e999999 as an integer would fill the memory.
-        if value.adjusted() > DIGITS_MAX:
+        # Before any arithmetic: 1e999999 as an integer would fill the memory, and decimals past the context's
+        # precision would be rounded away.
+        if value and not -DIGITS_MAX <= value.adjusted() <= DIGITS_MAX:
             raise Invalid(f"{field} {amount} {currency} is outside 0 to {MINOR_MAX} minor units.", field=(field,))
-        minor = value.scaleb(exponent)
-        whole = int(minor)
-        if minor != whole:
+        whole, rest = divmod(Fraction(value) * 10**exponent, 1)
+        if rest:
             raise Invalid(f"{field} {amount} has more than the {exponent} decimals {currency} has.", field=(field,))
         if not 0 <= whole <= MINOR_MAX:
             raise Invalid(f"{field} {amount} {currency} is outside 0 to {MINOR_MAX} minor units.", field=(field,))
