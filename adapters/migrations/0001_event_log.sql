@@ -90,6 +90,7 @@ BEGIN
         SELECT a.id, a.name, a.actor, a.digest, a.result::jsonb, s.first, s.last
         FROM accepted a LEFT JOIN span s ON s.command_id = a.id
     )
-    SELECT c.n, (SELECT min(r.why) FROM refusal r WHERE r.n = c.n), s.first
+    -- Both at once is the same command come twice: its own events are what it conflicts with.
+    SELECT c.n, (SELECT max(r.why) FROM refusal r WHERE r.n = c.n), s.first
     FROM c LEFT JOIN span s ON s.command_id = c.id ORDER BY c.n;
 END $$;

@@ -13,8 +13,11 @@ import pytest
 from adapters.event_store import PostgresEventStore
 from adapters.log import EventLog
 from adapters.wiring import Kontor
+from commands.catalogue import AddProduct
+from commands.handling import Actor
 from commands.ports import Append, CommandRepeated, VersionConflict
 from domain.inventory import StockItem
+from domain.money import Money
 
 pytestmark = pytest.mark.servers
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -97,6 +100,15 @@ async def test_a_command_id_is_stored_once(kontor: Kontor) -> None:
     )
     assert sum(isinstance(result, CommandRepeated) for result in results) == 4
     assert await kontor.log.end() == 1
+
+
+async def test_the_same_command_twice_at_once_is_a_replay_not_a_conflict_with_itself(kontor: Kontor) -> None:
+    request = AddProduct(sku="A", name="A", price=Money(100, "GBP"))
+    outcomes = await asyncio.gather(
+        *(kontor.pipeline.execute(request, actor=Actor.system("test"), idempotency_key="k") for _ in range(5))
+    )
+    assert sorted(outcome.replayed for outcome in outcomes) == [False, True, True, True, True]
+    assert len({outcome.aggregate_id for outcome in outcomes}) == 1
 
 
 async def test_positions_told_to_callers_are_those_of_the_log(kontor: Kontor) -> None:
