@@ -89,6 +89,8 @@ async def still_open(connection: AsyncConnection[Any]) -> None:
     look = select.poll()
     look.register(connection.fileno(), select.POLLIN | select.POLLHUP | select.POLLERR)
     if look.poll(0):
+        # Until it is closed here, it counts as good: the pool would take it back and hand it out for ever.
+        await connection.close()
         raise OperationalError("the server has closed this connection")
 
 
