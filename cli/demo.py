@@ -9,6 +9,7 @@ import uvloop
 
 from adapters.wiring import Kontor, open_kontor
 from cli.installation import load_settings
+from cli.log_output import log_to_stderr
 from cli.logins import DEMO_LOGINS
 from commands.catalogue import AddProduct
 from commands.handling import Actor
@@ -33,6 +34,7 @@ UNITS: Final = 100
 def demo() -> None:
     """Load demo logins, products and stock; safe to repeat. Refuses in production."""
     settings = load_settings()
+    log_to_stderr("demo")
     if settings.environment == "production":
         raise SystemExit("Demo logins have public passwords: they are not loaded where KONTOR_ENVIRONMENT=production.")
 

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from adapters.wiring import open_kontor
 from cli.installation import load_settings
+from cli.log_output import log_to_stderr
 from cli.sales_file import NotASalesFile, SalesFile, read_sales_file
 from cli.sales_import import Report, import_sales
 
@@ -50,6 +51,7 @@ def import_file(
 
 def _run(console: Console, sales: SalesFile, file: Path) -> Report:
     settings = load_settings()
+    log_to_stderr("import")
     columns = (TextColumn("{task.description:>9}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
 
     async def run(progress: Progress) -> Report:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -16,6 +15,7 @@ import uvloop
 
 from adapters.settings import Settings
 from cli.installation import load_settings
+from cli.log_output import log_to_stderr
 
 
 def migrate() -> None:
@@ -100,17 +100,7 @@ def _opened(settings: Settings, name: str) -> AbstractAsyncContextManager[Any]:
 
 def _start(name: str) -> Settings:
     settings = load_settings()
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
-    structlog.contextvars.bind_contextvars(process=name)
+    log_to_stderr(name)
     structlog.get_logger().info("starting", pid=os.getpid())
     return settings
 

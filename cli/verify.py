@@ -11,6 +11,7 @@ import uvloop
 
 from adapters.wiring import open_kontor
 from cli.installation import load_settings
+from cli.log_output import log_to_stderr
 from streams.verification import Verdict, verify_all
 
 SHOWN_MAX = 50
@@ -21,6 +22,7 @@ def verify(as_json: Annotated[bool, typer.Option("--json", help="the verdict as 
 
     Exits with 1 when something differs, naming what is missing, extra, stale, different or out of order."""
     settings = load_settings()
+    log_to_stderr("verify")
 
     async def compare() -> Verdict:
         async with open_kontor(settings, name="verify") as kontor:
