@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -100,13 +100,6 @@ class ViewPositions:
         except TimeoutError:
             return self.reached(view, token)
         return True
-
-    async def moves(self) -> AsyncIterator[None]:
-        """Once for every time some view has moved."""
-        while True:
-            async with self._moved:
-                await self._moved.wait()
-            yield
 
     async def _advance(self, positions: Iterable[tuple[tuple[str, str, int], int]]) -> None:
         async with self._moved:

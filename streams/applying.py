@@ -42,11 +42,10 @@ Apply = Callable[[AsyncConnection[Any], Sequence[Recorded]], Awaitable[Callable[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Follower:
-    """Something that follows contexts. `apply` works in the transaction that stores the position, and may
+    """Something that follows a context. `apply` works in the transaction that stores the position, and may
     return what is to be done after its commit (and may be lost there)."""
 
     name: str
-    contexts: frozenset[str]
     follows: frozenset[str] | None  # aggregate types, None for all
     apply: Apply
 

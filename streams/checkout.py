@@ -74,7 +74,7 @@ def subjects(recorded: Recorded) -> set[object]:
     return {recorded.aggregate_id, *(line.sku for line in lines)}
 
 
-FOLLOWER: Final = Follower(name="checkout", contexts=frozenset({"orders"}), follows=None, apply=apply)
+FOLLOWER: Final = Follower(name="checkout", follows=None, apply=apply)
 
 
 @agent("orders", name="checkout")

@@ -105,4 +105,4 @@ def view_follower(view: View[Any], copier: Copier) -> Follower:
         return partial(copier.copy, view, rows, reached)
 
     assert len(view.contexts) == 1, view.name
-    return Follower(name=view.name, contexts=view.contexts, follows=view.follows, apply=apply)
+    return Follower(name=view.name, follows=view.follows, apply=apply)
