@@ -64,14 +64,24 @@ class EventLog:
         return await self._read("notification_id > %s ORDER BY notification_id LIMIT %s", [position, limit])
 
     async def shard_after(
-        self, context: str, shard: int, position: int, *, limit: int, until: int | None = None
+        self,
+        context: str,
+        shard: int,
+        position: int,
+        *,
+        limit: int,
+        until: int | None = None,
+        connection: AsyncConnection[Any] | None = None,
     ) -> list[LogRecord]:
-        """The next events of one shard of one context, up to and with `until`."""
-        return await self._read(
+        """The next events of one shard of one context, up to and with `until`; on that connection when one is given."""
+        condition = (
             "context = %s AND shard = %s AND notification_id > %s AND notification_id <= %s"
-            " ORDER BY notification_id LIMIT %s",
-            [context, shard, position, 2**63 - 1 if until is None else until, limit],
+            " ORDER BY notification_id LIMIT %s"
         )
+        parameters = [context, shard, position, 2**63 - 1 if until is None else until, limit]
+        if connection is not None:
+            return await _fetch(connection, condition, parameters)
+        return await self._read(condition, parameters)
 
     async def of_aggregate(self, aggregate_id: UUID, *, limit: int) -> list[LogRecord]:
         """The first `limit` events of one aggregate."""

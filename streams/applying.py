@@ -116,7 +116,10 @@ class Chain:
     async def _refill_once(self, follower: Follower, context: str, shard: int, until: int) -> int:
         async with self._pool.connection() as connection, connection.pipeline(), connection.transaction():
             last = (await _lock(connection, follower.name, context, [shard]))[shard]
-            records = await self._log.shard_after(context, shard, last, limit=REFILL_EVENTS, until=until)
+            # On the same connection: refills that each hold one and wait for another would empty the pool.
+            records = await self._log.shard_after(
+                context, shard, last, limit=REFILL_EVENTS, until=until, connection=connection
+            )
             if not records:
                 return 0
             after_commit = await self._apply(connection, follower, context, records, {shard: records[-1].position})

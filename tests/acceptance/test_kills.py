@@ -106,7 +106,10 @@ def test_kill_9_in_the_middle_of_an_import_loses_and_doubles_nothing(
     stack.run("verify", timeout_s=200)
 
 
-def test_a_topic_deleted_and_made_again_in_the_middle_heals_from_the_log(stack: Stack, tmp_path: Path) -> None:
+@pytest.mark.parametrize("away_s", [1, 6])  # the longer, the surer that the group is assigned without the topics
+def test_a_topic_deleted_and_made_again_in_the_middle_heals_from_the_log(
+    stack: Stack, tmp_path: Path, away_s: int
+) -> None:
     seed = random.randrange(10**6)
     file = tmp_path / "sales.csv"
     lines, units, revenue = synthetic_file(file, invoices=150, seed=seed)
@@ -120,7 +123,7 @@ def test_a_topic_deleted_and_made_again_in_the_middle_heals_from_the_log(stack: 
             await admin.delete_topics([f"{settings.topic_prefix}orders", f"{settings.topic_prefix}inventory"])
         finally:
             await admin.close()
-        await asyncio.sleep(1)
+        await asyncio.sleep(away_s)
         await ensure_topics(
             settings.kafka_url, prefix=settings.topic_prefix, replication_factor=1, min_insync_replicas=1
         )
