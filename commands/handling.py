@@ -77,6 +77,20 @@ def staff(actor: Actor) -> None:
         raise Forbidden("This needs the role STAFF.")
 
 
+def admin(actor: Actor) -> None:
+    """Raises Unauthenticated for an anonymous actor, Forbidden for one who is not ADMIN."""
+    signed_in(actor)
+    if Role.ADMIN not in actor.roles:
+        raise Forbidden("This needs the role ADMIN.")
+
+
+def integrator(actor: Actor) -> None:
+    """Raises Unauthenticated for an anonymous actor, Forbidden for one who is neither INTEGRATOR nor ADMIN."""
+    signed_in(actor)
+    if actor.roles.isdisjoint({Role.INTEGRATOR, Role.ADMIN}):
+        raise Forbidden("This needs the role INTEGRATOR.")
+
+
 def system(actor: Actor) -> None:
     """Raises Forbidden for everybody but our own processes."""
     if not actor.is_system:
@@ -118,6 +132,15 @@ class Work:
 
     def collect_events(self) -> list[Any]:
         return [event for aggregate in self._aggregates.values() for event in aggregate.collect_events()]
+
+
+def require_version(aggregate: Aggregate, expected: int | None) -> None:
+    """Raises Conflict when the caller decided on another version than the present one; None asks for nothing."""
+    if expected is not None and aggregate.version != expected:
+        raise Conflict(
+            f"It is at version {aggregate.version}, not {expected}: somebody changed it meanwhile; look again and decide.",
+            field=("expectedVersion",),
+        )
 
 
 @dataclass(frozen=True, slots=True)
