@@ -6,6 +6,10 @@ wrappers, so that SQL, Kafka consumers and files read the same JSON. Upcasters r
 
 from __future__ import annotations
 
+import keyword
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
 from typing import Any, cast
 from uuid import UUID
 
@@ -14,10 +18,17 @@ from eventsourcing.domain import Aggregate, DomainEventProtocol
 from eventsourcing.persistence import JSONTranscoder, Mapper, MapperDeserialisationError, StoredEvent
 from eventsourcing.utils import resolve_topic
 
-from domain import aggregate_type_of
+from domain import CONTEXT_OF, aggregate_type_of
 
 # Known from the columns beside the state, so not repeated in it.
 _COLUMNS = ("originator_id", "originator_version", "originator_topic")
+
+
+@dataclass(frozen=True)
+class VersionedStoredEvent(StoredEvent):
+    """The library's stored event, and the version of the shape of its state."""
+
+    schema_version: int = 1
 
 
 class EventMapper(Mapper[UUID]):
@@ -26,14 +37,24 @@ class EventMapper(Mapper[UUID]):
     def __init__(self) -> None:
         super().__init__(JSONTranscoder())
 
-    def to_stored_event(self, domain_event: DomainEventProtocol[UUID]) -> StoredEvent:
-        state = {name: value for name, value in vars(domain_event).items() if name not in _COLUMNS}
-        return StoredEvent(
+    def to_stored_event(self, domain_event: DomainEventProtocol[UUID]) -> VersionedStoredEvent:
+        topic, _, schema_version = stored_kind_of(type(domain_event))
+        return VersionedStoredEvent(
             domain_event.originator_id,
             domain_event.originator_version,
-            cast("str", type(domain_event).TOPIC),  # type: ignore[attr-defined]  # every event class has one
-            msgspec.json.encode(state),
+            topic,
+            self.encode(domain_event),
+            schema_version,
         )
+
+    def encode(self, domain_event: DomainEventProtocol[UUID]) -> bytes:
+        """The state alone."""
+        state = vars(domain_event).copy()
+        for name in _COLUMNS:
+            state.pop(name, None)
+        for name, stored_name in renamed_fields(type(domain_event)).items():
+            state[stored_name] = state.pop(name)
+        return msgspec.json.encode(state)
 
     def to_domain_event(self, stored_event: StoredEvent) -> DomainEventProtocol[UUID]:
         """Raises MapperDeserialisationError, naming the event, when its bytes do not fit its class."""
@@ -50,10 +71,12 @@ class EventMapper(Mapper[UUID]):
     ) -> DomainEventProtocol[UUID]:
         """The event of its present class. Raises MapperDeserialisationError."""
         try:
-            event_class: type[Any] = resolve_topic(event_type)
+            event_class: Any = resolve_topic(event_type)
             fields: dict[str, Any] = msgspec.json.decode(state)
             for old in range(schema_version, schema_version_of(event_class)):
                 getattr(event_class, f"upcast_v{old}_v{old + 1}")(fields)
+            for name, stored_name in renamed_fields(event_class).items():
+                fields[name] = fields.pop(stored_name)
             fields["originator_id"], fields["originator_version"] = aggregate_id, version
             if issubclass(event_class, Aggregate.Created):
                 fields["originator_topic"] = aggregate_type_of(event_type)
@@ -67,3 +90,20 @@ class EventMapper(Mapper[UUID]):
 def schema_version_of(event_class: type[Any]) -> int:
     """The version of the class's fields; goes up with an `upcast_vN_vN+1` beside it."""
     return getattr(event_class, "class_version", 1)
+
+
+@cache
+def renamed_fields(event_class: Any) -> Mapping[str, str]:
+    """The class's fields that are stored under a name no Python field can have: `from_` is stored as `from`."""
+    return {
+        name: name[:-1]
+        for name in event_class.__dataclass_fields__
+        if name.endswith("_") and keyword.iskeyword(name[:-1])
+    }
+
+
+@cache
+def stored_kind_of(event_class: Any) -> tuple[str, str, int]:
+    """Its topic, its context, and its schema version."""
+    topic: str = event_class.TOPIC
+    return topic, CONTEXT_OF[aggregate_type_of(topic)], schema_version_of(event_class)

@@ -8,21 +8,53 @@ gathers appends; both have the same lock, the same order and the same conflicts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
 from eventsourcing.application import Application
-from eventsourcing.persistence import ApplicationRecorder, IntegrityError, Mapper, StoredEvent, Transcoder
-from eventsourcing.postgres import PostgresApplicationRecorder, PostgresFactory
+from eventsourcing.persistence import (
+    ApplicationRecorder,
+    IntegrityError,
+    InterfaceError,
+    Mapper,
+    Notification,
+    OperationalError,
+    ProgrammingError,
+    StoredEvent,
+    Transcoder,
+)
+from eventsourcing.postgres import PostgresApplicationRecorder, PostgresDatastore, PostgresFactory
 from eventsourcing.utils import get_topic
+from psycopg.sql import SQL
 from uuid_utils.compat import uuid7
 
-from adapters.event_codec import EventMapper
-from adapters.event_store import APPEND
+from adapters import packed_arrays
+from adapters.appending import CAREFUL, careful, packed, packed_event
+from adapters.event_codec import EventMapper, VersionedStoredEvent
+from adapters.group_commit import APPEND_LOCK
+from commands.ports import Append
 from domain import CONTEXT_OF, aggregate_type_of
 from domain.identity import shard_of
+
+
+def context_of(topic: str) -> str:
+    """The context of an event type. Raises ProgrammingError for one that Kontor does not know."""
+    try:
+        return CONTEXT_OF[aggregate_type_of(topic)]
+    except KeyError:
+        raise ProgrammingError(
+            f"{topic} belongs to no context of Kontor, so it cannot be published; list its aggregate in domain.CONTEXTS"
+        ) from None
+
+
+@dataclass(frozen=True)
+class VersionedNotification(Notification):
+    """The library's notification, and the version of the shape of its state."""
+
+    schema_version: int = 1
 
 
 class LogRecorder(PostgresApplicationRecorder):
@@ -30,42 +62,112 @@ class LogRecorder(PostgresApplicationRecorder):
 
     `command_id`, `actor` and the like may be given to `Application.save` as keyword arguments."""
 
+    def __init__(self, datastore: PostgresDatastore, *, context_of: Callable[[str], str] = context_of) -> None:
+        super().__init__(datastore, events_table_name="events")
+        self._context_of = context_of
+        # What `append_events` notifies: the library's subscriptions wake with the relay.
+        self.channel_name = "kontor_events"
+
     def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: Any) -> Sequence[int] | None:
-        # Not the library's retry loop: repeating an append whose answer was lost would report a false conflict.
+        """Their positions. A connection that is lost in the middle is resolved by the command's id."""
         if not stored_events:
             return []
         command_id: UUID = kwargs.get("command_id") or uuid7()
-        command = (
-            [command_id],
-            [kwargs.get("command_name", "Application.save")],
-            [kwargs.get("actor", "system:library")],
-            [b""],
-            ["{}"],
-            [kwargs.get("correlation_id") or command_id],
-            [kwargs.get("causation_id")],
+        append = Append(
+            command_id=command_id,
+            command_name=kwargs.get("command_name", "Application.save"),
+            request_digest=b"",
+            result={},
+            actor=kwargs.get("actor", "system:library"),
+            correlation_id=kwargs.get("correlation_id") or command_id,
+            causation_id=kwargs.get("causation_id"),
         )
-        version = kwargs.get("schema_version", 1)
-        rows = []
-        for event in stored_events:
-            shard = shard_of(UUID(str(event.originator_id)))
-            context = CONTEXT_OF[aggregate_type_of(event.topic)]
-            rows.append(
-                (1, event.originator_id, event.originator_version, event.topic, event.state, version, context, shard)
-            )
-        with self.datastore.get_connection() as connection, connection.cursor() as cursor:
-            cursor.execute(APPEND, [*command, *(list(column) for column in zip(*rows, strict=True))])
-            answer = cursor.fetchone()
+        batch = careful([packed(append, [self._columns(event) for event in stored_events])])
+        try:
+            with self.datastore.get_connection() as connection, connection.cursor() as cursor:
+                packed_arrays.register(cursor)
+                cursor.execute(CAREFUL, batch)
+                answer = cursor.fetchone()
+        except (OperationalError, InterfaceError):
+            # Not the library's retry loop: repeating an append whose answer was lost would report a false conflict.
+            first = self._first_position(command_id)
+            if first is None:
+                raise
+            answer = {"refused": None, "first_position": first}
         assert answer is not None
         if answer["refused"] is not None:
-            raise IntegrityError(f"{answer['refused']}: {[(str(row[1]), row[2]) for row in rows]}")
-        return list(range(answer["first_position"], answer["first_position"] + len(rows)))
+            streams = [(str(event.originator_id), event.originator_version) for event in stored_events]
+            raise IntegrityError(f"{answer['refused']}: {streams}")
+        return list(range(answer["first_position"], answer["first_position"] + len(stored_events)))
+
+    def _columns(self, event: StoredEvent) -> tuple[bytes, ...]:
+        aggregate_id = UUID(str(event.originator_id))
+        return packed_event(
+            aggregate_id,
+            event.originator_version,
+            event.topic,
+            event.state,
+            getattr(event, "schema_version", 1),
+            self._context_of(event.topic),
+            shard_of(aggregate_id),
+        )
+
+    def _first_position(self, command_id: UUID) -> int | None:
+        with self.datastore.transaction() as cursor:
+            # A server process that is still committing holds this lock: wait for its end.
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [APPEND_LOCK])
+            cursor.execute("SELECT first_position FROM commands WHERE command_id = %s", [command_id])
+            row = cursor.fetchone()
+        return row["first_position"] if row else None
+
+    def select_events(
+        self,
+        originator_id: UUID | str,
+        *,
+        gt: int | None = None,
+        lte: int | None = None,
+        desc: bool = False,
+        limit: int | None = None,
+    ) -> Sequence[StoredEvent]:
+        """As the library's, with each event's schema version."""
+        order = SQL("DESC" if desc else "ASC")
+        with self.datastore.get_connection() as connection, connection.cursor() as cursor:
+            cursor.execute(
+                SQL(
+                    "SELECT originator_id, originator_version, topic, state, schema_version FROM events"
+                    " WHERE originator_id = %s AND originator_version > %s AND originator_version <= %s"
+                    " ORDER BY originator_version {} LIMIT %s"
+                ).format(order),
+                [originator_id, -1 if gt is None else gt, 2**63 - 1 if lte is None else lte, limit],
+            )
+            return [VersionedStoredEvent(**row) for row in cursor.fetchall()]
+
+    def select_notifications(
+        self,
+        start: int | None,
+        limit: int,
+        stop: int | None = None,
+        topics: Sequence[str] = (),
+        *,
+        inclusive_of_start: bool = True,
+    ) -> Sequence[Notification]:
+        """As the library's, with each event's schema version."""
+        after = 0 if start is None else start - inclusive_of_start
+        with self.datastore.get_connection() as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT notification_id AS id, originator_id, originator_version, topic, state, schema_version"
+                " FROM events WHERE notification_id > %s AND notification_id <= %s AND (%s OR topic = ANY(%s))"
+                " ORDER BY notification_id LIMIT %s",
+                [after, 2**63 - 1 if stop is None else stop, not topics, list(topics), limit],
+            )
+            return [VersionedNotification(**row) for row in cursor.fetchall()]
 
 
 class LogFactory(PostgresFactory):
     """Gives the library Kontor's recorder and mapper; the tables are the migrations', never made here."""
 
     def application_recorder(self) -> ApplicationRecorder:
-        return LogRecorder(self.datastore, events_table_name="events")
+        return LogRecorder(self.datastore)
 
     def mapper(
         self, transcoder: Transcoder | None = None, mapper_class: type[Mapper[Any]] | None = None

@@ -16,7 +16,7 @@ from uuid import UUID
 from psycopg.sql import SQL
 
 from adapters.consistency import Token
-from adapters.event_store import StoreUnavailable
+from adapters.group_commit import StoreUnavailable
 from adapters.wiring import Kontor
 from cli.sales_file import CURRENCY, REFUSED, Invoice, LeftOut, SalesFile
 from commands.catalogue import AddProduct

@@ -15,7 +15,7 @@ import structlog
 from faust.streams import Stream
 from psycopg import AsyncConnection
 
-from adapters.event_store import StoreUnavailable
+from adapters.group_commit import StoreUnavailable
 from commands.checkout import follow_up
 from commands.handling import Actor
 from commands.ports import Overloaded

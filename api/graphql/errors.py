@@ -14,7 +14,7 @@ from graphql import GraphQLError
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout, TooManyRequests
 
-from adapters.event_store import StoreUnavailable
+from adapters.group_commit import StoreUnavailable
 from commands.ports import Overloaded
 from domain.errors import DomainError, Forbidden, Unauthenticated
 

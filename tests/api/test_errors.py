@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from graphql import GraphQLError
 
-from adapters.event_store import StoreUnavailable
+from adapters.group_commit import StoreUnavailable
 from api.graphql.errors import formatted
 from commands.ports import Overloaded
 from domain.errors import Forbidden, Invalid, Unauthenticated
