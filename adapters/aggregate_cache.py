@@ -24,6 +24,7 @@ class Seen:
 
     aggregate: Aggregate | None = None
     head: StreamHead | None = None
+    snapshot_version: int = 0  # of the newest snapshot that this process knows of
 
     @property
     def version(self) -> int:
