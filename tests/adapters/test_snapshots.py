@@ -9,12 +9,14 @@ from uuid import uuid4
 
 import pytest
 from eventsourcing.domain import Aggregate
+from psycopg.sql import SQL
 
 from adapters import snapshots
 from adapters.event_store import PostgresEventStore
 from adapters.snapshots import SNAPSHOT_EVENTS, decoded, encoded
 from adapters.wiring import Kontor
 from commands.ports import StreamHead
+from domain.identity import OrderId
 from domain.inventory import StockItem
 from domain.money import Money
 from domain.orders import Order
@@ -30,7 +32,7 @@ def long_item(events: int = EVENTS) -> StockItem:
     for _ in range(events - 3):
         item.receive(quantity=1, reference="crate", now=NOW)
     for _ in range(2):
-        item.reserve(order_id=uuid4(), quantity=2, expires_at=NOW + timedelta(minutes=15), now=NOW)
+        item.reserve(order_id=OrderId(uuid4()), quantity=2, expires_at=NOW + timedelta(minutes=15), now=NOW)
     assert item.version == events
     return item
 
@@ -59,7 +61,7 @@ async def loaded_anew(kontor: Kontor, item: StockItem) -> tuple[Any, StreamHead]
 
 
 async def snapshot_rows(kontor: Kontor) -> list[tuple[Any, ...]]:
-    return await kontor.reads.fetch("SELECT originator_version, state FROM snapshots", [])
+    return await kontor.reads.fetch(SQL("SELECT originator_version, state FROM snapshots"), [])
 
 
 async def taken(kontor: Kontor, item: StockItem) -> None:
@@ -77,7 +79,7 @@ async def test_a_long_aggregate_gets_a_snapshot_and_is_the_same_with_and_without
     whole = (await kontor.store.load([item.id]))[item.id]
     await taken(kontor, item)
     loaded = await loaded_anew(kontor, item)
-    await kontor.reads.fetch("DELETE FROM snapshots RETURNING 1", [])
+    await kontor.reads.fetch(SQL("DELETE FROM snapshots RETURNING 1"), [])
     without = await loaded_anew(kontor, item)
     assert state_of(loaded[0]) == state_of(without[0]) == state_of(whole[0])
     assert loaded[1] == without[1] == whole[1]
@@ -89,7 +91,7 @@ async def test_a_load_reads_only_the_events_after_the_snapshot(kontor: Kontor) -
     await kontor.store.append(append_of(item))
     await taken(kontor, item)
     # What is no longer there cannot have been read.
-    await kontor.reads.fetch("DELETE FROM events WHERE originator_version BETWEEN 2 AND 50 RETURNING 1", [])
+    await kontor.reads.fetch(SQL("DELETE FROM events WHERE originator_version BETWEEN 2 AND 50 RETURNING 1"), [])
     loaded, head = await loaded_anew(kontor, item)
     assert (loaded.version, head.version, loaded.on_hand) == (EVENTS, EVENTS, EVENTS - 3)
     loaded.receive(quantity=5, reference="crate", now=NOW)
@@ -113,7 +115,7 @@ async def test_a_snapshot_that_cannot_be_read_is_as_none(kontor: Kontor, damage:
     item = long_item()
     await kontor.store.append(append_of(item))
     await taken(kontor, item)
-    assert await kontor.reads.fetch(f"UPDATE snapshots SET {damage} RETURNING 1", [])  # type: ignore[arg-type]
+    assert await kontor.reads.fetch(SQL(f"UPDATE snapshots SET {damage} RETURNING 1"), [])
     loaded, _ = await loaded_anew(kontor, item)
     assert state_of(loaded) == state_of((await kontor.store.load([item.id]))[item.id][0])
 
