@@ -22,6 +22,7 @@ import structlog
 from adapters import packed_arrays
 from adapters.appending import CAREFUL, UNCONTENDED, careful, packed, packed_event, uncontended
 from adapters.event_codec import EventMapper, stored_kind_of
+from adapters.metrics import FLUSH_SECONDS, FLUSHED_APPENDS, QUEUED_APPENDS
 from adapters.stored_commands import stored_commands
 from commands.ports import Append, CommandRepeated, Overloaded, StreamHead, VersionConflict
 from domain.identity import shard_of
@@ -128,6 +129,7 @@ class GroupCommit:
         # Streams and commands that are being flushed: who wants one of them waits for the outcome.
         self._in_flight: set[int] = set()
         self._passed_over: list[_Waiting] = []
+        QUEUED_APPENDS.set_function(lambda: len(self._queue))
         self._writers: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> GroupCommit:
@@ -171,8 +173,10 @@ class GroupCommit:
                 continue
             keys = {key for waiting in batch for key in waiting.keys}
             self._in_flight |= keys
+            FLUSHED_APPENDS.observe(len(batch))
             try:
-                await self._flush(connection, batch)
+                with FLUSH_SECONDS.time():
+                    await self._flush(connection, batch)
             except Exception as error:  # the outermost loop of the writer: tell the callers, go on
                 log.exception("group_commit_failed", appends=len(batch))
                 for waiting in batch:

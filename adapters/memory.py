@@ -6,7 +6,8 @@ Events are kept as the stored bytes, so what does not survive the log does not s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -173,6 +174,28 @@ class CountedIds:
         return UUID(int=_ID_BASE + next(self._numbers))
 
 
+@dataclass(slots=True)
+class MemoryMeter:
+    """See `commands.ports.Meter`. `ended` has the name and the end of each execution, `conflicts` each lost race."""
+
+    ended: list[tuple[str, str]] = field(default_factory=list)
+    conflicts: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def measured(self, command: str) -> Iterator[None]:
+        """See `commands.ports.Meter.measured`."""
+        try:
+            yield
+        except BaseException as error:
+            self.ended.append((command, type(error).__name__))
+            raise
+        self.ended.append((command, "done"))
+
+    def conflicted(self, command: str) -> None:
+        """See `commands.ports.Meter.conflicted`."""
+        self.conflicts.append(command)
+
+
 def memory_ports() -> Ports:
     """A world of its own: empty, at START."""
     return Ports(
@@ -183,5 +206,6 @@ def memory_ports() -> Ports:
         order_numbers=MemoryOrderNumbers(),
         clock=FixedClock(),
         ids=CountedIds(),
+        meter=MemoryMeter(),
         digest_key=b"memory",
     )

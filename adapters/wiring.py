@@ -21,6 +21,7 @@ from adapters import redis_views
 from adapters.consistency import ViewPositions
 from adapters.event_store import PostgresEventStore
 from adapters.log import EventLog
+from adapters.metrics import PrometheusMeter
 from adapters.passwords import PasswordTable
 from adapters.personal_data import PersonalDataBox
 from adapters.read_store import ReadStore
@@ -127,6 +128,7 @@ async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]
                 order_numbers=OrderNumberSequence(pool),
                 clock=SystemClock(),
                 ids=UuidV7(),
+                meter=PrometheusMeter(),
                 digest_key=hmac.digest(master_key, b"digest requests", "sha256"),
             )
             try:

@@ -1,4 +1,4 @@
-"""The HTTP application: GraphQL, health. Made by a factory, so that every test and process has its own."""
+"""The HTTP application: GraphQL, commands, health. Made by a factory, so that every test and process has its own."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from strawberry.http import GraphQLHTTPResponse
 from strawberry.types import ExecutionResult
 
 from adapters.wiring import Kontor
-from api import health
+from api import health, metrics
 from api.body_limit import BodyLimit
 from api.graphql.context import RequestContext, request_context
 from api.graphql.errors import formatted
 from api.graphql.schema import schema
+from api.rest import commands as rest_commands
+from api.rest import problems
 
 GRAPHQL_PATH: Final = "/graphql"
 
@@ -71,7 +73,8 @@ def create_app(open_wiring: Callable[[], AbstractAsyncContextManager[Kontor]], *
         redoc_url=None,
         openapi_url="/openapi.json" if development else None,
     )
-    app.add_middleware(BodyLimit, path=GRAPHQL_PATH)
+    app.add_middleware(BodyLimit, paths=(GRAPHQL_PATH, rest_commands.PATH))
+    problems.install(app)
     graphql: KontorRouter = KontorRouter(
         schema,
         path=GRAPHQL_PATH,
@@ -82,5 +85,7 @@ def create_app(open_wiring: Callable[[], AbstractAsyncContextManager[Kontor]], *
         multipart_uploads_enabled=False,
     )
     app.include_router(graphql)
+    app.include_router(rest_commands.router)
     app.include_router(health.router)
+    app.include_router(metrics.router)
     return app

@@ -21,13 +21,23 @@ from weakref import WeakValueDictionary
 from eventsourcing.domain import Aggregate
 
 from commands.ports import Append, CommandRepeated, Ports, StoredCommand, StreamHead, VersionConflict
-from domain.errors import Conflict, DomainError, Forbidden, IdempotencyKeyMismatch, Invalid, Unauthenticated
+from domain.errors import (
+    Conflict,
+    DomainError,
+    Forbidden,
+    IdempotencyInProgress,
+    IdempotencyKeyMismatch,
+    IdempotencyPreviousFailed,
+    Invalid,
+    Unauthenticated,
+)
 from domain.identity import NAMESPACE
 from domain.users import Role
 
 A = TypeVar("A", bound=Aggregate)
 ATTEMPTS_MAX: Final = 8
 IDEMPOTENCY_KEY_LENGTH_MAX: Final = 255
+IN_PROGRESS_S_MAX: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +148,7 @@ def require_version(aggregate: Aggregate, expected: int | None) -> None:
     """Raises Conflict when the caller decided on another version than the present one; None asks for nothing."""
     if expected is not None and aggregate.version != expected:
         raise Conflict(
-            f"It is at version {aggregate.version}, not {expected}: somebody changed it meanwhile; look again and decide.",
+            f"It is at version {aggregate.version}, not {expected}: it was changed meanwhile; look again and decide.",
             field=("expectedVersion",),
         )
 
@@ -182,6 +192,20 @@ class Command:
         return self.request.__name__
 
 
+@dataclass(frozen=True, slots=True)
+class _Execution:
+    """One command on its way through the pipeline. Without a key nobody asks for its digest again."""
+
+    request: Any
+    command: Command
+    actor: Actor
+    command_id: UUID
+    digest: bytes
+    correlation_id: UUID
+    causation_id: UUID | None
+    keyed: bool
+
+
 class Pipeline:
     """Executes commands; any number may run in any number of processes.
 
@@ -209,28 +233,62 @@ class Pipeline:
         record of a failed sign-in), Forbidden, Unauthenticated, or Overloaded."""
         command = self._table[type(request)]
         command.permission(actor)
+        keyed = idempotency_key is not None
         command_id = self._command_id(command, actor, idempotency_key)
-        digest = request_digest(request, key=self._ports.digest_key)
-        if idempotency_key is not None and (stored := await self._ports.store.find_command(command_id)):
-            return replay(stored, digest)
-        contended: list[UUID] = []
+        execution = _Execution(
+            request,
+            command,
+            actor,
+            command_id,
+            request_digest(request, key=self._ports.digest_key) if keyed else b"",
+            correlation_id or command_id,
+            causation_id,
+            keyed,
+        )
+        with self._ports.meter.measured(command.name):
+            if not keyed:
+                return await self._decide(execution)
+            async with self._one_of(command_id):
+                if stored := await self._ports.store.find_command(command_id):
+                    return replay(stored, execution.digest)
+                return await self._decide(execution)
+
+    async def _decide(self, execution: _Execution) -> Outcome:
+        command, contended = execution.command, list[UUID]()
         for _ in range(ATTEMPTS_MAX):
-            work = Work(self._ports, actor, self._ports.clock.now())
+            work = Work(self._ports, execution.actor, self._ports.clock.now())
             async with self._in_turn(contended):
-                result = await command.handler(request, work)
+                result = await command.handler(execution.request, work)
                 try:
-                    return await self._save(
-                        command, command_id, digest, work, result, causation_id, correlation_id, idempotency_key
-                    )
+                    return await self._save(execution, work, result)
                 except VersionConflict:
+                    self._ports.meter.conflicted(command.name)
                     contended = sorted(work.touched)
                 except CommandRepeated:
-                    stored = await self._ports.store.find_command(command_id)
-                    assert stored is not None, command_id
-                    return replay(stored, digest)
+                    stored = await self._ports.store.find_command(execution.command_id)
+                    assert stored is not None, execution.command_id
+                    return replay(stored, execution.digest)
         raise Conflict(
             f"{command.name} lost the race for its aggregate {ATTEMPTS_MAX} times; send it again with the same key."
         )
+
+    @asynccontextmanager
+    async def _one_of(self, command_id: UUID) -> AsyncIterator[None]:
+        """One execution of a command id at a time in this process; between processes the store lets one win.
+
+        Raises IdempotencyInProgress when the other one takes longer than IN_PROGRESS_S_MAX."""
+        lock = self._turns.setdefault(command_id, asyncio.Lock())
+        try:
+            await asyncio.wait_for(lock.acquire(), IN_PROGRESS_S_MAX)
+        except TimeoutError:
+            raise IdempotencyInProgress(
+                "The first request with this idempotency key is still being executed; send it again in a moment.",
+                field=("idempotencyKey",),
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     @asynccontextmanager
     async def _in_turn(self, streams: Sequence[UUID]) -> AsyncIterator[None]:
@@ -241,38 +299,26 @@ class Pipeline:
                 await held.enter_async_context(lock)
             yield
 
-    async def _save(
-        self,
-        command: Command,
-        command_id: UUID,
-        digest: bytes,
-        work: Work,
-        result: Result,
-        causation_id: UUID | None,
-        correlation_id: UUID | None,
-        idempotency_key: str | None,
-    ) -> Outcome:
+    async def _save(self, execution: _Execution, work: Work, result: Result) -> Outcome:
         aggregate = result.aggregate
         heads: tuple[StreamHead, ...] = tuple(work.heads.values())
         events = work.collect_events()
         # Without events there is nothing to keep, unless the caller may ask again for the same answer.
-        if events or idempotency_key is not None:
-            moved = await self._ports.store.append(
-                Append(
-                    command_id=command_id,
-                    command_name=command.name,
-                    request_digest=digest,
-                    result={"aggregate_id": str(aggregate.id), "version": aggregate.version},
-                    actor=work.actor.name,
-                    correlation_id=correlation_id or command_id,
-                    causation_id=causation_id,
-                    events=events,
-                )
+        if events or execution.keyed:
+            append = Append(
+                command_id=execution.command_id,
+                command_name=execution.command.name,
+                request_digest=execution.digest,
+                result=_result_on_record(result),
+                actor=work.actor.name,
+                correlation_id=execution.correlation_id,
+                causation_id=execution.causation_id,
+                events=events,
             )
-            heads = moved or heads
+            heads = await self._ports.store.append(append) or heads
         if result.refusal is not None:
             raise result.refusal
-        return Outcome(command_id, aggregate.id, aggregate.version, False, heads, aggregate, result.secret)
+        return Outcome(execution.command_id, aggregate.id, aggregate.version, False, heads, aggregate, result.secret)
 
     def _command_id(self, command: Command, actor: Actor, key: str | None) -> UUID:
         if key is None:
@@ -292,7 +338,20 @@ def replay(stored: StoredCommand, digest: bytes) -> Outcome:
             "This idempotency key was used before with other content; use a new key for a new request.",
             field=("idempotencyKey",),
         )
+    if refusal := stored.result.get("refusal"):
+        raise IdempotencyPreviousFailed(
+            f"The first request with this key was refused ({refusal['code']}: {refusal['message']}), and that is on"
+            " record; correct it and send it with a new key.",
+            field=("idempotencyKey",),
+        )
     return Outcome(stored.command_id, UUID(stored.result["aggregate_id"]), stored.result["version"], True, stored.heads)
+
+
+def _result_on_record(result: Result) -> dict[str, Any]:
+    recorded: dict[str, Any] = {"aggregate_id": str(result.aggregate.id), "version": result.aggregate.version}
+    if result.refusal is not None:
+        recorded["refusal"] = {"code": result.refusal.code, "message": result.refusal.message}
+    return recorded
 
 
 def request_digest(request: Any, *, key: bytes) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
@@ -118,6 +119,16 @@ class Ids(Protocol):
         """A new UUIDv7."""
 
 
+class Meter(Protocol):
+    """Counts and times what the pipeline does."""
+
+    def measured(self, command: str) -> AbstractContextManager[None]:
+        """Times one execution; how it ended is told by what passes through."""
+
+    def conflicted(self, command: str) -> None:
+        """A command lost a race and decides again."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
     """The world as one command sees it."""
@@ -129,4 +140,5 @@ class Ports:
     order_numbers: OrderNumbers
     clock: Clock
     ids: Ids
+    meter: Meter
     digest_key: bytes  # keys the digest of a command's content, which may hold a password

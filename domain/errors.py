@@ -72,6 +72,18 @@ class IdempotencyKeyMismatch(DomainError):
     code = "IDEMPOTENCY_KEY_MISMATCH"
 
 
+class IdempotencyInProgress(DomainError):
+    """The first request with this key is still being executed."""
+
+    code = "IDEMPOTENCY_IN_PROGRESS"
+
+
+class IdempotencyPreviousFailed(DomainError):
+    """The first request with this key was refused, and its refusal is on record."""
+
+    code = "IDEMPOTENCY_PREVIOUS_FAILED"
+
+
 class TokenReused(DomainError):
     """A refresh token was used a second time, so its whole session was ended."""
 

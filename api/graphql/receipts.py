@@ -28,6 +28,8 @@ class UserErrorCode(Enum):
     INSUFFICIENT_STOCK = "INSUFFICIENT_STOCK"
     ILLEGAL_TRANSITION = "ILLEGAL_TRANSITION"
     IDEMPOTENCY_KEY_MISMATCH = "IDEMPOTENCY_KEY_MISMATCH"
+    IDEMPOTENCY_IN_PROGRESS = "IDEMPOTENCY_IN_PROGRESS"
+    IDEMPOTENCY_PREVIOUS_FAILED = "IDEMPOTENCY_PREVIOUS_FAILED"
     BAD_CREDENTIALS = "BAD_CREDENTIALS"
     TOKEN_REUSED = "TOKEN_REUSED"  # noqa: S105  # a code, not a secret
     WEAK_PASSWORD = "WEAK_PASSWORD"  # noqa: S105  # a code, not a secret
@@ -100,3 +102,15 @@ async def answered(context: RequestContext, request: Callable[[], Any], idempote
         loaded = await context.kontor.store.load([outcome.aggregate_id])
         aggregate = loaded[outcome.aggregate_id][0]
     return Answer(outcome, aggregate)
+
+
+@strawberry.type(description="The answer of what has nothing to show but that it was done.")
+class OkPayload:
+    ok: bool = strawberry.field(description="Was it done?")
+    user_errors: list[UserError] = strawberry.field(description="Why not; empty when it was done.")
+    receipt: Receipt | None = strawberry.field(description="What was stored.")
+
+    @classmethod
+    def of(cls, answer: Answer) -> OkPayload:
+        """The answer in the contract's shape."""
+        return cls(ok=answer.ok, user_errors=answer.errors, receipt=answer.receipt)

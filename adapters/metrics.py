@@ -1,0 +1,69 @@
+"""What operators watch, in the Prometheus text format at `/metrics`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from commands.ports import Overloaded
+from domain.errors import DomainError, Forbidden, Unauthenticated
+
+BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+BATCHES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048)
+REGISTRY: Final = CollectorRegistry()
+
+_COMMANDS: Final = Histogram(
+    "kontor_command_seconds",
+    "How long commands took, by name and how they ended.",
+    ("command", "outcome"),
+    buckets=BUCKETS_S,
+    registry=REGISTRY,
+)
+_CONFLICTS: Final = Counter(
+    "kontor_command_conflicts", "Lost races: the command decided again.", ("command",), registry=REGISTRY
+)
+FLUSHED_APPENDS: Final = Histogram(
+    "kontor_flush_appends", "Appends that shared one flush of the log.", buckets=BATCHES, registry=REGISTRY
+)
+FLUSH_SECONDS: Final = Histogram(
+    "kontor_flush_seconds", "How long flushes of the log took.", buckets=BUCKETS_S, registry=REGISTRY
+)
+QUEUED_APPENDS: Final = Gauge("kontor_queued_appends", "Appends that wait for a flush.", registry=REGISTRY)
+
+
+class PrometheusMeter:
+    """See `commands.ports.Meter`."""
+
+    @contextmanager
+    def measured(self, command: str) -> Iterator[None]:
+        """See `commands.ports.Meter.measured`. Outcomes: done, a rejection's code, unavailable, failed."""
+        started, outcome = time.perf_counter(), "done"
+        try:
+            yield
+        except BaseException as error:
+            outcome = _outcome_of(error)
+            raise
+        finally:
+            _COMMANDS.labels(command, outcome).observe(time.perf_counter() - started)
+
+    def conflicted(self, command: str) -> None:
+        """See `commands.ports.Meter.conflicted`."""
+        _CONFLICTS.labels(command).inc()
+
+
+def _outcome_of(error: BaseException) -> str:
+    match error:
+        case DomainError():
+            return error.code.lower()
+        case Forbidden():
+            return "forbidden"
+        case Unauthenticated():
+            return "unauthenticated"
+        case Overloaded():
+            return "overloaded"
+        case _:
+            return "failed"

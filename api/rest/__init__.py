@@ -1,0 +1,1 @@
+"""The commands over HTTP: what `commands.COMMANDS` lists, as JSON."""

@@ -1,0 +1,124 @@
+"""`POST /v1/commands/{name}`: every public command, through the same pipeline as GraphQL's mutations.
+
+The routes, their documentation and their schemas come from `commands.COMMANDS`: a command that is listed is served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from adapters.consistency import Token
+from adapters.sessions import ACCESS_TOKEN_S
+from adapters.wiring import Kontor
+from api.rest import problems
+from api.rest.forms import PUBLIC, command_of, form_of, json_schema
+from api.security import actor_of
+from commands.handling import Command, Outcome
+from commands.users import SignIn
+from domain.errors import NotFound
+from domain.users import User
+
+PATH = "/v1/commands"
+router = APIRouter(prefix=PATH, tags=["commands"])
+
+
+class Receipt(BaseModel):
+    """Proof that a command was stored, and the means to read its effect."""
+
+    model_config = ConfigDict(alias_generator=to_camel, serialize_by_alias=True, validate_by_name=True)
+
+    command_id: str = Field(description="The stored command.")
+    aggregate_id: str = Field(description="What the command was about.")
+    version: int = Field(description="Its version after the command.")
+    replayed: bool = Field(description="True when this key had been used before: nothing was done again.")
+    token: str = Field(description="Send it as `Kontor-Consistent-With` to read what was written.")
+    secret: dict[str, Any] | None = Field(description="What is told once and never stored, such as tokens.")
+
+
+class Listed(BaseModel):
+    """One line of the table of contents."""
+
+    name: str = Field(description="As in the URL.")
+    description: str = Field(description="What it does.")
+    permission: str = Field(description="Who may use it.")
+
+
+@router.get("", summary="Every command")
+async def listed() -> list[Listed]:
+    """The table of contents."""
+    return [Listed(name=name, description=summary(command), permission=_permission(command))
+            for name, command in PUBLIC.items()]  # fmt: skip
+
+
+@router.get("/{name}", summary="The JSON Schema of a command's input")
+async def schema(name: str) -> dict[str, Any]:
+    """JSON Schema 2020-12. Raises NotFound."""
+    if name not in PUBLIC:
+        raise NotFound(f"There is no command {name}; GET {PATH} lists them all.")
+    return json_schema(PUBLIC[name])
+
+
+def receipt_of(kontor: Kontor, request: Any, outcome: Outcome) -> Receipt:
+    """What the caller is told."""
+    secret = dict(outcome.secret)
+    if isinstance(request, SignIn) and isinstance(outcome.aggregate, User):
+        user = outcome.aggregate
+        session_id, now = UUID(secret["session_id"]), kontor.ports.clock.now()
+        secret["access_token"] = kontor.access_tokens.issue(user.id, user.roles, session_id, now=now)
+        secret["expires_in"] = str(ACCESS_TOKEN_S)
+    return Receipt(
+        command_id=str(outcome.command_id),
+        aggregate_id=str(outcome.aggregate_id),
+        version=outcome.version,
+        replayed=outcome.replayed,
+        token=Token(outcome.heads).encoded(),
+        secret=secret or None,
+    )
+
+
+def _endpoint(command: Command) -> Callable[..., Coroutine[Any, Any, Receipt]]:
+    async def execute(
+        request: Request,
+        response: Response,
+        body: Any,
+        authorization: Annotated[str | None, Header()] = None,
+        idempotency_key: Annotated[str | None, Header(description="Makes repeating safe.")] = None,
+    ) -> Receipt:
+        kontor: Kontor = request.app.state.kontor
+        actor = actor_of(authorization, kontor.access_tokens)
+        wanted = command_of(command.request, body)
+        outcome = await kontor.pipeline.execute(wanted, actor=actor, idempotency_key=idempotency_key)
+        if outcome.replayed:
+            response.headers["Idempotent-Replayed"] = "true"
+        return receipt_of(kontor, wanted, outcome)
+
+    execute.__annotations__["body"] = form_of(command.request)
+    execute.__doc__ = f"{summary(command)} Who: {_permission(command)}."
+    return execute
+
+
+def summary(command: Command) -> str:
+    described = form_of(command.request).__doc__ or command.handler.__doc__ or ""
+    return " ".join(described.split("\n\n")[0].split())
+
+
+def _permission(command: Command) -> str:
+    return getattr(command.permission, "__name__", "").replace("_", " ")
+
+
+for _name, _command in PUBLIC.items():
+    router.add_api_route(
+        f"/{_name}",
+        _endpoint(_command),
+        methods=["POST"],
+        summary=_command.name,
+        name=_name,
+        response_model=Receipt,
+        responses=problems.RESPONSES,
+    )
