@@ -4,9 +4,41 @@ from __future__ import annotations
 
 from typing import Final
 
-from commands.catalogue import AddProduct, add_product
+from commands.catalogue import (
+    AddProduct,
+    PublishProduct,
+    RepriceProduct,
+    UpdateProduct,
+    WithdrawProduct,
+    add_product,
+    publish_product,
+    reprice_product,
+    update_product,
+    withdraw_product,
+)
+from commands.categories import (
+    AddCategory,
+    RemoveCategory,
+    UpdateCategory,
+    add_category,
+    remove_category,
+    update_category,
+)
 from commands.handling import Command, anyone, signed_in, staff, system
-from commands.inventory import ReceiveStock, ReleaseOrder, ReserveOrder, receive_stock, release_order, reserve_order
+from commands.inventory import (
+    AdjustStock,
+    DispatchOrder,
+    ExpireHolds,
+    ReceiveStock,
+    ReleaseOrder,
+    ReserveOrder,
+    adjust_stock,
+    dispatch_order,
+    expire_holds,
+    receive_stock,
+    release_order,
+    reserve_order,
+)
 from commands.orders import CancelOrder, PlaceOrder, cancel_order, place_order
 from commands.users import RegisterUser, SignIn, register_user, sign_in
 
@@ -15,11 +47,21 @@ COMMANDS: Final = {
     for command in (
         Command(RegisterUser, register_user, anyone),
         Command(SignIn, sign_in, anyone),
+        Command(AddCategory, add_category, staff),
+        Command(UpdateCategory, update_category, staff),
+        Command(RemoveCategory, remove_category, staff),
         Command(AddProduct, add_product, staff),
+        Command(UpdateProduct, update_product, staff),
+        Command(RepriceProduct, reprice_product, staff),
+        Command(PublishProduct, publish_product, staff),
+        Command(WithdrawProduct, withdraw_product, staff),
         Command(ReceiveStock, receive_stock, staff),
+        Command(AdjustStock, adjust_stock, staff),
         Command(PlaceOrder, place_order, signed_in),
         Command(CancelOrder, cancel_order, signed_in),
         Command(ReserveOrder, reserve_order, system),
         Command(ReleaseOrder, release_order, system),
+        Command(DispatchOrder, dispatch_order, system),
+        Command(ExpireHolds, expire_holds, system),
     )
 }

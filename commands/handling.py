@@ -11,7 +11,7 @@ import hmac
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any, Final, TypeVar
@@ -356,7 +356,10 @@ def _result_on_record(result: Result) -> dict[str, Any]:
 
 def request_digest(request: Any, *, key: bytes) -> bytes:
     """A keyed digest of the command's content, so that equal contents can be told without keeping them."""
-    content = json.dumps(asdict(request), sort_keys=True, default=_plain, separators=(",", ":"))
+    # What is left at its default is left out, so that a command may get another field and old keys stay good.
+    values = {each.name: (getattr(request, each.name), each.default) for each in fields(request)}
+    told = {name: value for name, (value, default) in values.items() if value != default}
+    content = json.dumps(told, sort_keys=True, default=_plain, separators=(",", ":"))
     return hmac.digest(key, content.encode(), "sha256")
 
 
@@ -365,4 +368,6 @@ def _plain(value: object) -> object:
         return sorted(value)
     if isinstance(value, Enum):
         return value.value
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
     return str(value)

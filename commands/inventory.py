@@ -1,4 +1,4 @@
-"""Stock: receive it; hold it for an order, all lines or none; give it back."""
+"""Stock: receive and count it; hold it for an order, all lines or none; give it back or send it off."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from commands.handling import Result, Work
+from commands.handling import Result, Work, require_version
 from domain.catalogue import Product, valid_sku
 from domain.errors import NotFound
 from domain.identity import OrderId, product_id, stock_item_id
@@ -14,13 +14,27 @@ from domain.inventory import HOLD_S_MAX, StockItem
 from domain.orders import Order, OrderStatus
 
 REASON_ITEMS_MAX: Final = 5
+# What such an order holds is given back in time; every later one has been promised its units.
+UNCONFIRMED: Final = frozenset({OrderStatus.PENDING, OrderStatus.RESERVED, OrderStatus.REJECTED, OrderStatus.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiveStock:
+    """Take units in. `reference` None is stored as the empty one."""
+
     sku: str
     quantity: int
     reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdjustStock:
+    """Set the number of units to what was counted."""
+
+    sku: str
+    on_hand: int
+    reason: str
+    expected_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +51,20 @@ class ReleaseOrder:
     order_id: OrderId
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DispatchOrder:
+    """Everything an order holds has left the house."""
+
+    order_id: OrderId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpireHolds:
+    """Give back what an order holds for longer than it may without being confirmed."""
+
+    order_id: OrderId
+
+
 async def receive_stock(command: ReceiveStock, work: Work) -> Result:
     """Raises NotFound for a SKU without product, Invalid for a quantity outside its bounds."""
     sku = valid_sku(command.sku)
@@ -46,6 +74,18 @@ async def receive_stock(command: ReceiveStock, work: Work) -> Result:
             raise NotFound(f"There is no product with the SKU {sku}; add it first.", field=("sku",))
         item = work.add(StockItem.open(sku=sku, now=work.now))
     item.receive(quantity=command.quantity, reference=command.reference, now=work.now)
+    return Result(item)
+
+
+async def adjust_stock(command: AdjustStock, work: Work) -> Result:
+    """Raises NotFound for a SKU without stock, Conflict for another version, StockInsufficient below what is held,
+    Invalid; nothing happens when the number is right already."""
+    sku = valid_sku(command.sku)
+    item = await work.load(StockItem, stock_item_id(sku))
+    if item is None:
+        raise NotFound(f"There is no stock of the SKU {sku}; receive some first.", field=("sku",))
+    require_version(item, command.expected_version)
+    item.adjust(on_hand=command.on_hand, reason=command.reason, now=work.now)
     return Result(item)
 
 
@@ -82,9 +122,38 @@ async def reserve_order(command: ReserveOrder, work: Work) -> Result:
 async def release_order(command: ReleaseOrder, work: Work) -> Result:
     """Give back what the order holds; nothing happens where it holds nothing."""
     order = await required_order(command.order_id, work)
-    for item in (await work.load_many(StockItem, [stock_item_id(sku) for sku in order.quantities()])).values():
+    for item in await _stock_of(order, work):
         item.release(order_id=command.order_id, now=work.now)
     return Result(order)
+
+
+async def dispatch_order(command: DispatchOrder, work: Work) -> Result:
+    """What the order holds leaves the stock; nothing happens where it holds nothing. Whether it was shipped, the
+    caller knows: this follows from it."""
+    order = await required_order(command.order_id, work)
+    for item in await _stock_of(order, work):
+        item.dispatch(order_id=command.order_id, now=work.now)
+    return Result(order)
+
+
+async def expire_holds(command: ExpireHolds, work: Work) -> Result:
+    """Give back every hold of the order whose time is up; nothing happens to a confirmed order's, or before that.
+
+    A RESERVED order is rejected in the same save: it can be confirmed or lose its units, and never both."""
+    order = await required_order(command.order_id, work)
+    if order.status not in UNCONFIRMED:
+        return Result(order)
+    items = await _stock_of(order, work)
+    lapsed = [item for item in items if item.has_lapsed(order_id=command.order_id, now=work.now)]
+    for item in lapsed:
+        item.expire(order_id=command.order_id, now=work.now)
+    if lapsed and order.status is OrderStatus.RESERVED:
+        order.reject(reason="not confirmed in time: what was held for it was given back", now=work.now)
+    return Result(order)
+
+
+async def _stock_of(order: Order, work: Work) -> list[StockItem]:
+    return list((await work.load_many(StockItem, [stock_item_id(sku) for sku in order.quantities()])).values())
 
 
 async def required_order(order_id: OrderId, work: Work) -> Order:

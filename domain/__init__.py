@@ -10,7 +10,7 @@ from typing import Final
 
 from eventsourcing.domain import Aggregate
 
-from domain.catalogue import Product
+from domain.catalogue import Category, Product, SlugClaim
 from domain.inventory import StockItem
 from domain.orders import Order
 from domain.users import EmailClaim, User
@@ -18,7 +18,7 @@ from domain.users import EmailClaim, User
 # A context is a Kafka topic: its aggregates' events stand in order beside each other.
 CONTEXTS: Final[dict[str, dict[str, type[Aggregate]]]] = {
     "users": {User.TOPIC: User, EmailClaim.TOPIC: EmailClaim},
-    "catalogue": {Product.TOPIC: Product},
+    "catalogue": {Product.TOPIC: Product, Category.TOPIC: Category, SlugClaim.TOPIC: SlugClaim},
     "inventory": {StockItem.TOPIC: StockItem},
     "orders": {Order.TOPIC: Order},
 }

@@ -16,6 +16,8 @@ ProductId = NewType("ProductId", UUID)
 StockItemId = NewType("StockItemId", UUID)
 UserId = NewType("UserId", UUID)
 EmailClaimId = NewType("EmailClaimId", UUID)
+CategoryId = NewType("CategoryId", UUID)
+SlugClaimId = NewType("SlugClaimId", UUID)
 
 # Stored ids are derived from it: it may never change.
 NAMESPACE: Final = UUID("6f1d2c3e-8a57-5b0e-9c64-2f7b1f0a4d11")
@@ -42,6 +44,11 @@ def stock_item_id(sku: str) -> StockItemId:
 def email_claim_id(digest: str) -> EmailClaimId:
     """The claim on one e-mail address, named by the keyed digest of the address, never by the address."""
     return EmailClaimId(uuid5(NAMESPACE, f"email:{digest}"))
+
+
+def slug_claim_id(slug: str) -> SlugClaimId:
+    """The claim on one slug, of whichever category has it now."""
+    return SlugClaimId(uuid5(NAMESPACE, f"slug:{slug}"))
 
 
 def event_id(aggregate_id: UUID, version: int) -> UUID:

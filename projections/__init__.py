@@ -5,13 +5,16 @@ from __future__ import annotations
 from typing import Any, Final
 
 from projections.catalogue import CATALOGUE
+from projections.categories import CATEGORIES
 from projections.inventory import STOCK
 from projections.orders import ORDERS
 from projections.sales_by_day import SALES_BY_DAY
 from projections.users import USERS
 from projections.view import View
 
-VIEWS: Final[dict[str, View[Any]]] = {view.name: view for view in (USERS, CATALOGUE, STOCK, ORDERS, SALES_BY_DAY)}
+VIEWS: Final[dict[str, View[Any]]] = {
+    view.name: view for view in (USERS, CATALOGUE, CATEGORIES, STOCK, ORDERS, SALES_BY_DAY)
+}
 
 
 def views_of(context: str) -> tuple[View[Any], ...]:

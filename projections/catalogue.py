@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -21,6 +21,7 @@ class ProductRow:
     currency: str
     published: bool
     added_at: datetime
+    category_ids: tuple[UUID, ...] = ()
     version: int = 0
     position: int = 0
 
@@ -37,9 +38,24 @@ def evolve(row: ProductRow | None, recorded: Recorded) -> ProductRow:
                 currency=added.price.currency,
                 published=added.published,
                 added_at=recorded.recorded_at,
+                category_ids=added.category_ids,
             )
+    assert row is not None, recorded
+    match recorded.event:
+        case Product.Updated() as updated:
+            return replace(
+                row,
+                name=row.name if updated.name is None else updated.name,
+                description=row.description if updated.description is None else updated.description,
+                category_ids=row.category_ids if updated.category_ids is None else updated.category_ids,
+            )
+        case Product.Repriced(to=price):
+            return replace(row, price_minor=price.minor, currency=price.currency)
+        case Product.Published():
+            return replace(row, published=True)
+        case Product.Withdrawn():
+            return replace(row, published=False)
         case _:
-            assert row is not None, recorded
             return row
 
 

@@ -27,13 +27,21 @@ def evolve(row: StockRow | None, recorded: Recorded) -> StockRow:
         case StockItem.Created(sku=sku):
             return StockRow(id=recorded.aggregate_id, sku=sku)
     assert row is not None, recorded
-    match recorded.event:
+    return _counted(row, recorded.event)
+
+
+def _counted(row: StockRow, event: object) -> StockRow:
+    match event:
         case StockItem.Received(quantity=quantity):
             return replace(row, on_hand=row.on_hand + quantity)
         case StockItem.Reserved(quantity=quantity):
             return replace(row, reserved=row.reserved + quantity)
-        case StockItem.Released(quantity=quantity):
+        case StockItem.Released(quantity=quantity) | StockItem.ReservationExpired(quantity=quantity):
             return replace(row, reserved=row.reserved - quantity)
+        case StockItem.Dispatched(quantity=quantity):
+            return replace(row, on_hand=row.on_hand - quantity, reserved=row.reserved - quantity)
+        case StockItem.Adjusted(to=on_hand):
+            return replace(row, on_hand=on_hand)
         case _:
             return row
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from adapters.event_codec import EventMapper
 from adapters.memory import FixedClock, MemoryEventStore, MemoryPersonalData, MemorySessions, memory_ports
 from commands import COMMANDS
 from commands.catalogue import AddProduct
@@ -122,6 +124,33 @@ def placed_order(*lines: OrderLine, placed_at: datetime = NOW) -> Order:
         placed_at=placed_at,
         now=NOW,
     )
+
+
+Decision = tuple[str, dict[str, Any]]  # a method of an aggregate, and what it is called with besides `now`
+Told = tuple[str, dict[str, Any]]  # an event's TOPIC, and what is stored of it besides the time
+
+
+def decide(aggregate: Any, *decisions: Decision, now: datetime = NOW) -> Any:
+    """The aggregate after these decisions."""
+    for name, values in decisions:
+        getattr(aggregate, name)(**values, now=now)
+    return aggregate
+
+
+def told(aggregate: Any) -> list[Told]:
+    """What its pending events say, as it would be stored; they are pending no longer."""
+    stored = [EventMapper().to_stored_event(event) for event in aggregate.collect_events()]
+    states = [(each.topic, json.loads(each.state)) for each in stored]
+    return [(topic, {name: value for name, value in state.items() if name != "timestamp"}) for topic, state in states]
+
+
+def replayed(events: Sequence[Any]) -> Any:
+    """The aggregate that these events make when they are read again from their stored bytes."""
+    mapper, aggregate = EventMapper(), None
+    for event in events:
+        read: Any = mapper.to_domain_event(mapper.to_stored_event(event))
+        aggregate = read.mutate(aggregate)
+    return aggregate
 
 
 def recorded(events: Sequence[Any], *, first_position: int = 101) -> list[Recorded]:

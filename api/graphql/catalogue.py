@@ -1,4 +1,4 @@
-"""Products: find them, page through them, add them. What is not published is shown to staff alone."""
+"""Products: find them, page through them, add and change them. What is not published is shown to staff alone."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from uuid import UUID
 import strawberry
 from psycopg.sql import SQL, Composed, Identifier
 
-from api.graphql.context import Info, RequestContext, parsed_id
+from api.graphql.categories import Category
+from api.graphql.context import Info, RequestContext, parsed_id, required_id
 from api.graphql.cursors import COUNT_MAX, PageInfo, decoded, page_of, page_size
 from api.graphql.history import HistoryEntry, history
 from api.graphql.inventory import StockItem
@@ -18,11 +19,11 @@ from api.graphql.node import Node
 from api.graphql.receipts import Answer, Receipt, UserError, answered
 from api.graphql.resolvers import resolver
 from api.graphql.scalars import ConsistencyToken
-from commands.catalogue import AddProduct
+from commands.catalogue import AddProduct, PublishProduct, RepriceProduct, UpdateProduct, WithdrawProduct
 from domain import catalogue as domain
 from domain import money as domain_money
 from domain.errors import Invalid
-from domain.identity import product_id, stock_item_id
+from domain.identity import CategoryId, ProductId, product_id, stock_item_id
 from projections.catalogue import CATALOGUE, ProductRow
 
 SKUS_MAX = 100
@@ -37,6 +38,13 @@ class Product(Node):
     price: Money = strawberry.field(description="The price of one unit.")
     published: bool = strawberry.field(description="Can customers see and order it?")
     version: int = strawberry.field(description="The product's version.")
+    category_ids: strawberry.Private[tuple[UUID, ...]]
+
+    @resolver("The categories it is in; those that were removed are left out.")
+    async def categories(self, info: Info) -> list[Category]:
+        """Batched over the products of a page."""
+        rows = await info.context.categories.load_many(self.category_ids)
+        return [Category.of(row) for row in rows if row and not row.removed]
 
     @resolver("Its stock; null before any was received.")
     async def stock(self, info: Info) -> StockItem | None:
@@ -61,6 +69,7 @@ class Product(Node):
             price=Money.of(domain_money.Money(row.price_minor, row.currency)),
             published=row.published,
             version=row.version,
+            category_ids=row.category_ids,
         )
 
     @classmethod
@@ -74,6 +83,7 @@ class Product(Node):
             price=Money.of(product.price),
             published=product.published,
             version=product.version,
+            category_ids=product.category_ids,
         )
 
 
@@ -125,17 +135,71 @@ class AddProductInput:
     name: str = strawberry.field(description="What shoppers call it.")
     description: str | None = strawberry.field(default="", description="A longer text.")
     price: MoneyInput = strawberry.field(description="The price of one unit, above zero.")
+    category_ids: list[strawberry.ID] | None = strawberry.field(
+        default_factory=list, description="The categories it is in."
+    )
     published: bool | None = strawberry.field(default=True, description="May customers see and order it at once?")
 
     def command(self) -> AddProduct:
-        """Raises Invalid for a price that is none."""
+        """Raises Invalid for a price that is none, NotFound for a category's id that cannot be one."""
         return AddProduct(
             sku=self.sku,
             name=self.name,
             description=self.description or "",
             price=self.price.money(field="price"),
+            category_ids=parsed_category_ids(self.category_ids or []),
             published=self.published is not False,
         )
+
+
+@strawberry.input(description="How a product is described, and where it stands; what is left out stays.")
+class UpdateProductInput:
+    product_id: strawberry.ID = strawberry.field(description="The product.")
+    name: str | None = strawberry.field(default=None, description="What shoppers call it.")
+    description: str | None = strawberry.field(default=None, description="A longer text; may be empty.")
+    category_ids: list[strawberry.ID] | None = strawberry.field(
+        default=None, description="All the categories it is in from now on."
+    )
+    expected_version: int | None = strawberry.field(
+        default=None, description="The version that was looked at; with another the answer is CONFLICT."
+    )
+
+    def command(self) -> UpdateProduct:
+        """Raises NotFound for an id that cannot be one."""
+        return UpdateProduct(
+            product_id=parsed_product_id(self.product_id),
+            name=self.name,
+            description=self.description,
+            category_ids=None if self.category_ids is None else parsed_category_ids(self.category_ids),
+            expected_version=self.expected_version,
+        )
+
+
+@strawberry.input(description="Another price.")
+class RepriceProductInput:
+    product_id: strawberry.ID = strawberry.field(description="The product.")
+    price: MoneyInput = strawberry.field(description="The price of one unit, above zero, in the product's currency.")
+    expected_version: int | None = strawberry.field(
+        default=None, description="The version that was looked at; with another the answer is CONFLICT."
+    )
+
+    def command(self) -> RepriceProduct:
+        """Raises Invalid for a price that is none, NotFound for an id that cannot be one."""
+        return RepriceProduct(
+            product_id=parsed_product_id(self.product_id),
+            price=self.price.money(field="price"),
+            expected_version=self.expected_version,
+        )
+
+
+def parsed_product_id(text: str) -> ProductId:
+    """Raises NotFound for what cannot be an id."""
+    return ProductId(required_id(text, what="product", field="productId"))
+
+
+def parsed_category_ids(texts: list[strawberry.ID]) -> tuple[CategoryId, ...]:
+    """Raises NotFound for what cannot be an id."""
+    return tuple(CategoryId(required_id(text, what="category", field="categoryIds")) for text in texts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,3 +291,39 @@ class CatalogueMutation:
     ) -> ProductPayload:
         """See `commands.catalogue.add_product`."""
         return ProductPayload.of(await answered(info.context, input.command, idempotency_key))
+
+    @resolver("Describe a product anew, or move it to other categories. STAFF.")
+    async def update_product(
+        self, info: Info, input: UpdateProductInput, idempotency_key: strawberry.ID | None = None
+    ) -> ProductPayload:
+        """See `commands.catalogue.update_product`."""
+        return ProductPayload.of(await answered(info.context, input.command, idempotency_key))
+
+    @resolver("Sell a product at another price; placed orders keep theirs. STAFF.")
+    async def reprice_product(
+        self, info: Info, input: RepriceProductInput, idempotency_key: strawberry.ID | None = None
+    ) -> ProductPayload:
+        """See `commands.catalogue.reprice_product`."""
+        return ProductPayload.of(await answered(info.context, input.command, idempotency_key))
+
+    @resolver("Let customers see and order a product. STAFF.")
+    async def publish_product(
+        self, info: Info, product_id: strawberry.ID, idempotency_key: strawberry.ID | None = None
+    ) -> ProductPayload:
+        """See `commands.catalogue.publish_product`."""
+
+        def command() -> PublishProduct:
+            return PublishProduct(product_id=parsed_product_id(product_id))
+
+        return ProductPayload.of(await answered(info.context, command, idempotency_key))
+
+    @resolver("Hide a product from customers; placed orders stay. STAFF.")
+    async def withdraw_product(
+        self, info: Info, product_id: strawberry.ID, idempotency_key: strawberry.ID | None = None
+    ) -> ProductPayload:
+        """See `commands.catalogue.withdraw_product`."""
+
+        def command() -> WithdrawProduct:
+            return WithdrawProduct(product_id=parsed_product_id(product_id))
+
+        return ProductPayload.of(await answered(info.context, command, idempotency_key))

@@ -21,8 +21,9 @@ from adapters.wiring import Kontor
 from api.graphql.consistency import Freshness
 from api.security import actor_of
 from commands.handling import ANONYMOUS, Actor, signed_in
-from domain.errors import Invalid, Unauthenticated
+from domain.errors import Invalid, NotFound, Unauthenticated
 from projections.catalogue import CATALOGUE, ProductRow
+from projections.categories import CATEGORIES, CategoryRow
 from projections.inventory import STOCK, StockRow
 from projections.orders import ORDERS, OrderRow
 from projections.users import USERS, UserRow
@@ -52,6 +53,7 @@ class RequestContext(BaseContext):
         self.user_agent = user_agent
         self.refusal = refusal
         self.products: DataLoader[UUID, ProductRow | None] = self._loader(CATALOGUE)
+        self.categories: DataLoader[UUID, CategoryRow | None] = self._loader(CATEGORIES)
         self.stock: DataLoader[UUID, StockRow | None] = self._loader(STOCK)
         self.orders: DataLoader[UUID, OrderRow | None] = self._loader(ORDERS)
         self.users: DataLoader[UUID, UserRow | None] = self._loader(USERS)
@@ -120,3 +122,11 @@ def parsed_id(text: str | None) -> UUID | None:
         return UUID(text) if text and len(text) == 36 else None
     except ValueError:
         return None
+
+
+def required_id(text: str, *, what: str, field: str) -> UUID:
+    """The UUID. Raises NotFound for what is not one: there is no such `what`."""
+    found = parsed_id(text)
+    if found is None:
+        raise NotFound(f"There is no {what} {text}.", field=(field,))
+    return found

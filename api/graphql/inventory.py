@@ -1,4 +1,4 @@
-"""Stock: how much there is, and taking in more."""
+"""Stock: how much there is, taking in more, and setting it to what was counted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from api.graphql.node import Node
 from api.graphql.receipts import Answer, Receipt, UserError, answered
 from api.graphql.resolvers import resolver
 from api.graphql.scalars import ConsistencyToken
-from commands.inventory import ReceiveStock
+from commands.inventory import AdjustStock, ReceiveStock
 from domain import inventory as domain
 from domain.identity import stock_item_id
 from projections.inventory import StockRow
@@ -67,6 +67,22 @@ class ReceiveStockInput:
     reference: str | None = strawberry.field(default=None, description="A delivery note's number, say.")
 
 
+@strawberry.input(description="What was counted.")
+class AdjustStockInput:
+    sku: str = strawberry.field(description="A SKU that has stock.")
+    on_hand: int = strawberry.field(description="Units in the house, at least as many as are held for orders.")
+    reason: str = strawberry.field(description="Why the number was wrong; for the history.")
+    expected_version: int | None = strawberry.field(
+        default=None, description="The version that was looked at; with another the answer is CONFLICT."
+    )
+
+    def command(self) -> AdjustStock:
+        """The command."""
+        return AdjustStock(
+            sku=self.sku, on_hand=self.on_hand, reason=self.reason, expected_version=self.expected_version
+        )
+
+
 @strawberry.type
 class InventoryQuery:
     @resolver("The stock of a SKU.")
@@ -93,3 +109,10 @@ class InventoryMutation:
                 idempotency_key,
             )
         )
+
+    @resolver("Set the units of a SKU to what was counted. STAFF.")
+    async def adjust_stock(
+        self, info: Info, input: AdjustStockInput, idempotency_key: strawberry.ID | None = None
+    ) -> StockPayload:
+        """See `commands.inventory.adjust_stock`."""
+        return StockPayload.of(await answered(info.context, input.command, idempotency_key))

@@ -22,6 +22,7 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
 from api.graphql.catalogue import CatalogueMutation, CatalogueQuery, product_by_id
+from api.graphql.categories import CategoriesMutation, CategoriesQuery, category_by_id
 from api.graphql.context import Info, RequestContext, parsed_id
 from api.graphql.inventory import InventoryMutation, InventoryQuery, StockItem
 from api.graphql.node import Node
@@ -40,23 +41,23 @@ _RULES: Final[list[Any]] = [aliases_limit(ALIASES_MAX), depth_limit(DEPTH_MAX, N
 
 
 @strawberry.type(description="What can be read.")
-class Query(UsersQuery, CatalogueQuery, InventoryQuery, OrdersQuery, SalesQuery, ViewsQuery):
+class Query(UsersQuery, CatalogueQuery, CategoriesQuery, InventoryQuery, OrdersQuery, SalesQuery, ViewsQuery):
     @resolver("Whatever has this id and is the reader's to see.")
     async def node(self, info: Info, id: strawberry.ID, consistent_with: ConsistencyToken | None = None) -> Node | None:
-        """An order, product, stock item or user; null for every other id."""
+        """An order, product, category, stock item or user; null for every other id."""
         context = info.context
         context.freshness.require(consistent_with)
         node_id = parsed_id(id)
         if node_id is None:
             return None
-        for find in (order_by_id, product_by_id, _stock_item_by_id, user_by_id):
+        for find in (order_by_id, product_by_id, category_by_id, _stock_item_by_id, user_by_id):
             if found := await find(context, node_id):
                 return found
         return None
 
 
 @strawberry.type(description="What can be done.")
-class Mutation(UsersMutation, CatalogueMutation, InventoryMutation, OrdersMutation):
+class Mutation(UsersMutation, CatalogueMutation, CategoriesMutation, InventoryMutation, OrdersMutation):
     pass
 
 

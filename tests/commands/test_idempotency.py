@@ -98,3 +98,20 @@ async def test_every_execution_is_counted_by_its_end_and_every_lost_race() -> No
         await kontor.execute(ReceiveStock(sku="CUP", quantity=1))
     assert meter.ended == [("ReceiveStock", "done"), ("ReceiveStock", "NotFound")]
     assert meter.conflicts == ["ReceiveStock", "ReceiveStock"]
+
+
+def test_a_field_left_at_its_default_does_not_change_what_a_key_stands_for() -> None:
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Older:
+        sku: str
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Newer:
+        sku: str
+        reference: str | None = None
+
+    def digest(request: Any) -> bytes:
+        return handling.request_digest(request, key=b"k")
+
+    assert digest(Older(sku="A")) == digest(Newer(sku="A"))
+    assert digest(Newer(sku="A")) != digest(Newer(sku="A", reference="x")) != digest(Newer(sku="B", reference="x"))

@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
-from commands.inventory import REASON_ITEMS_MAX, ReceiveStock, ReleaseOrder, ReserveOrder
-from domain.errors import Invalid, NotFound
+from commands import inventory
+from commands.handling import ANONYMOUS, Actor
+from commands.inventory import (
+    REASON_ITEMS_MAX,
+    AdjustStock,
+    DispatchOrder,
+    ExpireHolds,
+    ReceiveStock,
+    ReleaseOrder,
+    ReserveOrder,
+)
+from domain.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, StockInsufficient, Unauthenticated
+from domain.identity import OrderId
 from domain.inventory import HOLD_S_MAX, StockItem
-from domain.orders import OrderStatus
+from domain.orders import Order, OrderStatus
 from domain.quantity import QUANTITY_MAX
-from tests.given import ORDER_ID, STAFF, InMemory
+from tests.given import CUSTOMER, ORDER_ID, STAFF, InMemory
+
+
+def held(item: StockItem) -> dict[OrderId, int]:
+    """Units by order."""
+    return {order_id: hold.quantity for order_id, hold in item.holds.items()}
 
 
 async def test_the_first_receipt_opens_the_ledger() -> None:
@@ -20,7 +37,7 @@ async def test_the_first_receipt_opens_the_ledger() -> None:
     await kontor.execute(ReceiveStock(sku=" MUG ", quantity=5, reference="PO-1"), STAFF)
     await kontor.execute(ReceiveStock(sku="MUG", quantity=2), STAFF)
     assert kontor.store.event_types[1:] == ["stock.opened", "stock.received", "stock.received"]
-    assert [event.reference for event in kontor.store.events if isinstance(event, StockItem.Received)] == ["PO-1", None]
+    assert [event.reference for event in kontor.store.events if isinstance(event, StockItem.Received)] == ["PO-1", ""]
     assert (await kontor.stock("MUG")).on_hand == 7
 
 
@@ -56,8 +73,8 @@ async def test_an_order_with_enough_stock_is_held_for_a_while() -> None:
     order_id = await kontor.placed(await kontor.customer(), ("MUG", 5), ("CUP", 1))
     await kontor.reserve(order_id)
     assert (await kontor.order(order_id)).status is OrderStatus.RESERVED
-    assert (await kontor.stock("MUG")).holds == {order_id: 5}
-    assert (await kontor.stock("CUP")).holds == {order_id: 1}
+    assert held(await kontor.stock("MUG")) == {order_id: 5}
+    assert held(await kontor.stock("CUP")) == {order_id: 1}
     holds = [event for event in kontor.store.events if isinstance(event, StockItem.Reserved)]
     assert {event.expires_at for event in holds} == {kontor.clock.now() + timedelta(seconds=HOLD_S_MAX)}
 
@@ -112,7 +129,7 @@ async def test_what_is_held_for_others_is_not_available() -> None:
     await kontor.reserve(first)
     await kontor.reserve(second)
     assert (await kontor.order(second)).status is OrderStatus.REJECTED
-    assert (await kontor.stock("MUG")).holds == {first: 3}
+    assert held(await kontor.stock("MUG")) == {first: 3}
 
 
 @pytest.mark.parametrize("units", [1, 5])
@@ -158,7 +175,7 @@ async def test_a_release_leaves_what_others_hold() -> None:
     for order_id in (mine, other):
         await kontor.reserve(order_id)
     await kontor.release(mine)
-    assert (await kontor.stock("MUG")).holds == {other: 3}
+    assert held(await kontor.stock("MUG")) == {other: 3}
 
 
 async def test_two_lines_of_one_sku_hold_their_sum() -> None:
@@ -166,7 +183,7 @@ async def test_two_lines_of_one_sku_hold_their_sum() -> None:
     await kontor.product("MUG", units=5)
     order_id = await kontor.placed(await kontor.customer(), ("MUG", 2), ("MUG", 3))
     await kontor.reserve(order_id)
-    assert (await kontor.stock("MUG")).holds == {order_id: 5}
+    assert held(await kontor.stock("MUG")) == {order_id: 5}
 
 
 async def test_two_lines_of_one_sku_lack_when_their_sum_does() -> None:
@@ -178,7 +195,162 @@ async def test_two_lines_of_one_sku_lack_when_their_sum_does() -> None:
     assert (await kontor.stock("MUG")).holds == {}
 
 
-@pytest.mark.parametrize("command", [ReserveOrder, ReleaseOrder])
+@pytest.mark.parametrize("command", [ReserveOrder, ReleaseOrder, DispatchOrder, ExpireHolds])
 async def test_an_unknown_order_is_not_found(command: type) -> None:
     with pytest.raises(NotFound):
         await InMemory().execute(command(order_id=ORDER_ID))
+
+
+def counted(on_hand: int = 7, **more: Any) -> AdjustStock:
+    return AdjustStock(**({"sku": "MUG", "on_hand": on_hand, "reason": "counted"} | more))
+
+
+async def reserved(kontor: InMemory, *, mugs: int = 3, cups: int = 2) -> OrderId:
+    """An order that holds of two SKUs, of which there are five each."""
+    for sku in ("MUG", "CUP"):
+        await kontor.product(sku, units=5)
+    order_id = await kontor.placed(await kontor.customer(), ("MUG", mugs), ("CUP", cups))
+    await kontor.reserve(order_id)
+    return order_id
+
+
+async def test_what_was_counted_replaces_the_number() -> None:
+    kontor = InMemory()
+    await kontor.product("MUG", units=5)
+    outcome = await kontor.execute(counted(7, sku=" MUG ", expected_version=2), STAFF)
+    assert ((await kontor.stock("MUG")).on_hand, outcome.version) == (7, 3)
+    (event,) = (event for event in kontor.store.events if isinstance(event, StockItem.Adjusted))
+    assert (event.from_, event.to, event.reason) == (5, 7, "counted")
+
+
+async def test_counting_what_is_so_already_changes_nothing() -> None:
+    kontor = InMemory()
+    await kontor.product("MUG", units=5)
+    for _ in range(2):
+        await kontor.execute(counted(7), STAFF)
+    assert kontor.store.event_types[1:] == ["stock.opened", "stock.received", "stock.adjusted"]
+
+
+async def test_a_count_with_a_key_is_made_once() -> None:
+    kontor = InMemory()
+    await kontor.product("MUG", units=5)
+    await kontor.execute(counted(7), STAFF, "k")
+    await kontor.execute(ReceiveStock(sku="MUG", quantity=1), STAFF)
+    assert (await kontor.execute(counted(7), STAFF, "k")).replayed
+    assert (await kontor.stock("MUG")).on_hand == 8
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "field"),
+    [
+        ({"sku": "CUP"}, NotFound, "sku"),
+        ({"sku": " "}, Invalid, "sku"),
+        ({"on_hand": 2}, StockInsufficient, "onHand"),
+        ({"on_hand": -1}, Invalid, "onHand"),
+        ({"on_hand": 2**31}, Invalid, "onHand"),
+        ({"reason": " "}, Invalid, "reason"),
+        ({"expected_version": 1}, Conflict, "expectedVersion"),
+    ],
+)
+async def test_a_count_that_breaks_a_rule_changes_nothing(
+    change: dict[str, Any], error: type[DomainError], field: str
+) -> None:
+    kontor = InMemory()
+    await kontor.product("MUG", units=5)
+    await kontor.reserve(await kontor.placed(await kontor.customer(), ("MUG", 3)))
+    stored = len(kontor.store.stored)
+    with pytest.raises(error) as refused:
+        await kontor.execute(counted(**change), STAFF)
+    assert (refused.value.field, len(kontor.store.stored)) == ((field,), stored)
+
+
+async def test_what_is_dispatched_has_left_the_stock_and_only_once() -> None:
+    kontor = InMemory()
+    order_id = await reserved(kontor)
+    for _ in range(2):
+        await kontor.execute(DispatchOrder(order_id=order_id))
+    mug, cup = await kontor.stock("MUG"), await kontor.stock("CUP")
+    assert [(item.on_hand, item.reserved) for item in (mug, cup)] == [(2, 0), (3, 0)]
+    assert kontor.store.event_types[-2:] == ["stock.dispatched"] * 2
+
+
+async def test_a_release_after_the_dispatch_brings_nothing_back() -> None:
+    kontor = InMemory()
+    order_id = await reserved(kontor)
+    await kontor.execute(DispatchOrder(order_id=order_id))
+    await kontor.release(order_id)
+    assert (await kontor.stock("MUG")).available == 2
+
+
+async def test_holds_expire_at_their_moment_and_not_before() -> None:
+    kontor = InMemory()
+    order_id = await reserved(kontor)
+    kontor.clock.advance(timedelta(seconds=HOLD_S_MAX) - timedelta(microseconds=1))
+    await kontor.execute(ExpireHolds(order_id=order_id))
+    assert held(await kontor.stock("MUG")) == {order_id: 3}
+    kontor.clock.advance(timedelta(microseconds=1))
+    for _ in range(2):
+        await kontor.execute(ExpireHolds(order_id=order_id))
+    assert (await kontor.stock("MUG")).available == (await kontor.stock("CUP")).available == 5
+    assert kontor.store.event_types.count("stock.reservation_expired") == 2
+
+
+async def test_what_a_cancelled_order_still_holds_expires() -> None:
+    kontor = InMemory()
+    order_id = await reserved(kontor)
+    await kontor.cancel(order_id)
+    kontor.clock.advance(timedelta(seconds=HOLD_S_MAX))
+    await kontor.execute(ExpireHolds(order_id=order_id))
+    assert (await kontor.order(order_id)).status is OrderStatus.CANCELLED
+    assert held(await kontor.stock("MUG")) == {}
+
+
+async def test_an_order_is_told_that_its_holds_have_expired_and_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    kontor = InMemory()
+    order_id = await reserved(kontor)
+    reasons: list[str] = []
+    monkeypatch.setattr(Order, "reject", lambda order, *, reason, now: reasons.append(reason))
+    await kontor.execute(ExpireHolds(order_id=order_id))
+    assert reasons == []
+    kontor.clock.advance(timedelta(seconds=HOLD_S_MAX))
+    for _ in range(2):
+        await kontor.execute(ExpireHolds(order_id=order_id))
+    assert reasons == ["not confirmed in time: what was held for it was given back"]
+
+
+async def test_the_holds_of_a_confirmed_order_do_not_expire(monkeypatch: pytest.MonkeyPatch) -> None:
+    kontor = InMemory()
+    order_id = await reserved(kontor)
+    monkeypatch.setattr(inventory, "UNCONFIRMED", inventory.UNCONFIRMED - {OrderStatus.RESERVED})
+    kontor.clock.advance(timedelta(days=1))
+    await kontor.execute(ExpireHolds(order_id=order_id))
+    assert held(await kontor.stock("MUG")) == {order_id: 3}
+
+
+def test_an_order_keeps_its_holds_from_its_confirmation_on() -> None:
+    kept = {status.name for status in OrderStatus} - {status.name for status in inventory.UNCONFIRMED}
+    assert kept <= {"CONFIRMED", "SHIPPED", "DELIVERED", "REFUNDED"}
+
+
+async def test_an_order_without_holds_has_none_that_expire() -> None:
+    kontor = InMemory()
+    await kontor.product("MUG", units=1)
+    order_id = await kontor.placed(await kontor.customer(), ("MUG", 3))
+    stored = len(kontor.store.stored)
+    kontor.clock.advance(timedelta(days=1))
+    await kontor.execute(ExpireHolds(order_id=order_id))
+    assert len(kontor.store.stored) == stored
+
+
+@pytest.mark.parametrize("command", [DispatchOrder(order_id=ORDER_ID), ExpireHolds(order_id=ORDER_ID)])
+@pytest.mark.parametrize("actor", [STAFF, CUSTOMER, ANONYMOUS], ids=lambda actor: actor.name)
+async def test_the_stock_of_orders_is_moved_by_kontor_itself(command: Any, actor: Actor) -> None:
+    with pytest.raises(Forbidden):
+        await InMemory().execute(command, actor)
+
+
+async def test_counting_is_for_staff() -> None:
+    with pytest.raises(Forbidden):
+        await InMemory().execute(counted(), CUSTOMER)
+    with pytest.raises(Unauthenticated):
+        await InMemory().execute(counted(), ANONYMOUS)

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.identity import NAMESPACE, SHARDS, email_claim_id, event_id, product_id, shard_of, stock_item_id
+from domain.identity import (
+    NAMESPACE,
+    SHARDS,
+    email_claim_id,
+    event_id,
+    product_id,
+    shard_of,
+    slug_claim_id,
+    stock_item_id,
+)
 
 
 def test_derived_ids_are_those_that_were_stored() -> None:
@@ -16,6 +25,7 @@ def test_derived_ids_are_those_that_were_stored() -> None:
     assert product_id("MUG") == UUID("d7a30cfc-861c-5fdf-bb33-2dcb6c5135f5")
     assert stock_item_id("MUG") == UUID("0d256ea4-6751-51cc-9d32-8d7d69dbda3c")
     assert email_claim_id("digest") == UUID("c9592bf0-208b-5343-8f18-fefc76c682cd")
+    assert slug_claim_id("cups") == UUID("79cbb5f8-0282-51d0-a639-69db8a1473f6")
     assert event_id(UUID(int=1), 1) == UUID("c6ae59cd-4100-5d14-850d-f8202b722a98")
     assert event_id(UUID(int=1), 2) == UUID("8ff9f83c-0bdf-58d9-be4e-b11369508e29")
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.errors import Invalid
+from domain.errors import DomainError, Invalid, StockInsufficient
 from domain.identity import OrderId, stock_item_id
-from domain.inventory import ON_HAND_MAX, REFERENCE_LENGTH_MAX, StockItem
+from domain.inventory import ON_HAND_MAX, REASON_LENGTH_MAX, REFERENCE_LENGTH_MAX, Hold, StockItem
 from domain.quantity import QUANTITY_MAX
-from tests.given import NOW, ORDER_ID
+from tests.given import NOW, ORDER_ID, Decision, Told, decide, told
 
 ORDERS = [OrderId(UUID(int=number)) for number in range(1, 5)]
 Step = tuple[str, OrderId, int]
@@ -56,7 +56,7 @@ def test_after_every_prefix_of_events_no_more_is_held_than_there_is(taken: list[
         assert isinstance(replayed, StockItem)
         assert 0 <= replayed.reserved <= replayed.on_hand
         assert replayed.available == replayed.on_hand - replayed.reserved
-        assert all(quantity > 0 for quantity in replayed.holds.values())
+        assert all(hold.quantity > 0 for hold in replayed.holds.values())
     assert replayed is not None
     assert (replayed.on_hand, replayed.holds) == (item.on_hand, item.holds)
 
@@ -105,10 +105,17 @@ def test_a_reference_is_trimmed_and_bounded() -> None:
     item = stocked(0)
     item.receive(quantity=1, reference=" PO-1 ", now=NOW)
     assert item.collect_events()[0].reference == "PO-1"
-    for reference in ("", "x" * (REFERENCE_LENGTH_MAX + 1)):
+    for reference in ("x" * (REFERENCE_LENGTH_MAX + 1), "a\0"):
         with pytest.raises(Invalid) as refused:
             item.receive(quantity=1, reference=reference, now=NOW)
         assert refused.value.field == ("reference",)
+
+
+@pytest.mark.parametrize("reference", [None, "", " "])
+def test_no_reference_is_the_empty_one(reference: str | None) -> None:
+    item = stocked(0)
+    item.receive(quantity=1, reference=reference, now=NOW)
+    assert item.collect_events()[0].reference == ""
 
 
 @pytest.mark.parametrize(("quantity", "enough"), [(5, True), (6, False)])
@@ -148,3 +155,129 @@ def test_a_release_says_how_much_came_back() -> None:
     item.reserve(order_id=ORDER_ID, quantity=2, expires_at=NOW, now=NOW)
     item.release(order_id=ORDER_ID, now=NOW)
     assert (item.collect_events()[-1].quantity, item.available) == (2, 5)
+
+
+SOON = NOW + timedelta(minutes=15)
+OTHER = ORDERS[0]
+FREE: list[Decision] = []
+HELD: list[Decision] = [("reserve", {"order_id": ORDER_ID, "quantity": 2, "expires_at": SOON})]
+LAPSED: list[Decision] = [("reserve", {"order_id": ORDER_ID, "quantity": 2, "expires_at": NOW})]
+RELEASED: list[Decision] = [*HELD, ("release", {"order_id": ORDER_ID})]
+EXPIRED: list[Decision] = [*LAPSED, ("expire", {"order_id": ORDER_ID})]
+DISPATCHED: list[Decision] = [*HELD, ("dispatch", {"order_id": ORDER_ID})]
+
+
+def of_hold(what: str) -> Told:
+    return (f"stock.{what}", {"order_id": str(ORDER_ID), "quantity": 2})
+
+
+def received(quantity: int, reference: str) -> Told:
+    return ("stock.received", {"quantity": quantity, "reference": reference})
+
+
+def reserved() -> Told:
+    return ("stock.reserved", {"order_id": str(ORDER_ID), "quantity": 2, "expires_at": "2026-01-01T12:15:00Z"})
+
+
+def adjusted(before: int, after: int, reason: str = "counted") -> Told:
+    return ("stock.adjusted", {"from": before, "to": after, "reason": reason})
+
+
+def adjust(on_hand: int, reason: str = "counted") -> Decision:
+    return ("adjust", {"on_hand": on_hand, "reason": reason})
+
+
+def about_hold(what: str) -> Decision:
+    return (what, {"order_id": ORDER_ID})
+
+
+# What was decided about five units before, what is decided now, what it says.
+RECORDED: dict[str, tuple[list[Decision], Decision, list[Told]]] = {
+    "more is received": (FREE, ("receive", {"quantity": 3, "reference": "PO-1"}), [received(3, "PO-1")]),
+    "more is received without reference": (HELD, ("receive", {"quantity": 3, "reference": None}), [received(3, "")]),
+    "more is counted": (FREE, adjust(7, " counted "), [adjusted(5, 7)]),
+    "none is counted": (FREE, adjust(0), [adjusted(5, 0)]),
+    "as many as can be are counted": (FREE, adjust(ON_HAND_MAX), [adjusted(5, ON_HAND_MAX)]),
+    "the same is counted": (FREE, adjust(5), []),
+    "what is held is counted": (HELD, adjust(2), [adjusted(5, 2)]),
+    "the rest is counted": (DISPATCHED, adjust(5), [adjusted(3, 5)]),
+    "nothing held is released": (FREE, about_hold("release"), []),
+    "a hold is released": (HELD, about_hold("release"), [of_hold("released")]),
+    "a lapsed hold is released": (LAPSED, about_hold("release"), [of_hold("released")]),
+    "a released hold is released": (RELEASED, about_hold("release"), []),
+    "an expired hold is released": (EXPIRED, about_hold("release"), []),
+    "a dispatched hold is released": (DISPATCHED, about_hold("release"), []),
+    "nothing held expires": (FREE, about_hold("expire"), []),
+    "a hold expires too early": (HELD, about_hold("expire"), []),
+    "a lapsed hold expires": (LAPSED, about_hold("expire"), [of_hold("reservation_expired")]),
+    "a released hold expires": (RELEASED, about_hold("expire"), []),
+    "an expired hold expires": (EXPIRED, about_hold("expire"), []),
+    "a dispatched hold expires": (DISPATCHED, about_hold("expire"), []),
+    "nothing held is dispatched": (FREE, about_hold("dispatch"), []),
+    "a hold is dispatched": (HELD, about_hold("dispatch"), [of_hold("dispatched")]),
+    "a lapsed hold is dispatched": (LAPSED, about_hold("dispatch"), [of_hold("dispatched")]),
+    "a released hold is dispatched": (RELEASED, about_hold("dispatch"), []),
+    "an expired hold is dispatched": (EXPIRED, about_hold("dispatch"), []),
+    "a dispatched hold is dispatched": (DISPATCHED, about_hold("dispatch"), []),
+    "what is held is held again": (HELD, HELD[0], []),
+    "what was released is held again": (RELEASED, HELD[0], [reserved()]),
+    "what has expired is held again": (EXPIRED, HELD[0], [reserved()]),
+}
+
+
+@pytest.mark.parametrize(("before", "now", "says"), RECORDED.values(), ids=RECORDED)
+def test_a_decision_records_what_it_changes(before: list[Decision], now: Decision, says: list[Told]) -> None:
+    item = decide(stocked(5), *before)
+    item.collect_events()
+    assert told(decide(item, now)) == says
+
+
+REFUSED: dict[str, tuple[list[Decision], Decision, type[DomainError], str, str]] = {
+    "less is counted than is held": (
+        HELD,
+        adjust(1),
+        StockInsufficient,
+        "onHand",
+        "MUG has 2 units held for orders, so it cannot have only 1 on hand",
+    ),
+    "less than nothing is counted": (FREE, adjust(-1), Invalid, "onHand", "-1 is outside 0 to 2147483647"),
+    "more is counted than can be": (FREE, adjust(ON_HAND_MAX + 1), Invalid, "onHand", "is outside 0 to"),
+    "no reason is given": (FREE, adjust(7, " "), Invalid, "reason", "0 characters"),
+    "no reason is given for what is so already": (FREE, adjust(5, ""), Invalid, "reason", "0 characters"),
+    "too long a reason is given": (FREE, adjust(7, "x" * (REASON_LENGTH_MAX + 1)), Invalid, "reason", "501"),
+}
+
+
+@pytest.mark.parametrize(("before", "now", "error", "field", "message"), REFUSED.values(), ids=REFUSED)
+def test_a_refused_decision_records_nothing(
+    before: list[Decision], now: Decision, error: type[DomainError], field: str, message: str
+) -> None:
+    item = decide(stocked(5), *before)
+    item.collect_events()
+    with pytest.raises(error, match=message) as refused:
+        decide(item, now)
+    assert (refused.value.field, told(item)) == ((field,), [])
+
+
+@pytest.mark.parametrize(
+    ("before", "on_hand", "reserved"),
+    [(HELD, 5, 2), (RELEASED, 5, 0), (EXPIRED, 5, 0), (DISPATCHED, 3, 0), ([*HELD, adjust(4)], 4, 2)],
+)
+def test_the_numbers_after_a_decision(before: list[Decision], on_hand: int, reserved: int) -> None:
+    item = decide(stocked(5), *before)
+    assert (item.on_hand, item.reserved, item.available) == (on_hand, reserved, on_hand - reserved)
+
+
+def test_a_hold_lapses_at_its_moment_and_not_before() -> None:
+    item = decide(stocked(5), *HELD)
+    assert item.holds == {ORDER_ID: Hold(2, SOON)}
+    assert not item.has_lapsed(order_id=ORDER_ID, now=SOON - timedelta(microseconds=1))
+    assert item.has_lapsed(order_id=ORDER_ID, now=SOON)
+    assert not item.has_lapsed(order_id=OTHER, now=SOON)
+
+
+def test_what_one_order_loses_another_keeps() -> None:
+    for what in ("release", "expire", "dispatch"):
+        item = decide(stocked(5), *LAPSED, ("reserve", {"order_id": OTHER, "quantity": 3, "expires_at": NOW}))
+        decide(item, about_hold(what))
+        assert item.holds == {OTHER: Hold(3, NOW)}

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from domain import CONTEXT_OF
-from domain.catalogue import Product
-from domain.identity import OrderId, product_id, stock_item_id
+from domain.catalogue import Category, Product
+from domain.identity import CategoryId, OrderId, product_id, stock_item_id
 from domain.inventory import StockItem
+from domain.money import Money
 from domain.orders import Order, OrderStatus
 from domain.users import Role, User
 from projections import VIEWS, views_of
 from projections.catalogue import CATALOGUE, ProductRow
+from projections.categories import CATEGORIES, CategoryRow
 from projections.inventory import STOCK, StockRow
 from projections.orders import ORDERS, OrderRow
 from projections.sales_by_day import SALES_BY_DAY, SaleRow
 from projections.users import USERS, UserRow
 from projections.view import View
-from tests.given import CUSTOMER_ID, GBP_2_55, NOW, ORDER_ID, order_line, placed_order, recorded
+from tests.given import CUSTOMER_ID, GBP_2_55, NOW, ORDER_ID, Decision, decide, order_line, placed_order, recorded
 
 
 def folded(view: View[Any], *aggregates: Any) -> Any:
@@ -47,8 +50,25 @@ def user() -> User:
     return registered
 
 
+CUPS, HOME = CategoryId(UUID(int=0xC1)), CategoryId(UUID(int=0xC2))
+
+
 def product(published: bool = True) -> Product:
-    return Product.add(sku="MUG", name="Mug", description="Blue", price=GBP_2_55, published=published, now=NOW)
+    return Product.add(
+        sku="MUG",
+        name="Mug",
+        description="Blue",
+        price=GBP_2_55,
+        category_ids=[CUPS],
+        published=published,
+        now=NOW,
+    )
+
+
+def category() -> Category:
+    added = Category.add(category_id=CUPS, name="Cups", slug="cups", description="Blue", parent_id=None, now=NOW)
+    added.update(name="Mugs", now=NOW)
+    return added
 
 
 def stock() -> StockItem:
@@ -59,6 +79,11 @@ def stock() -> StockItem:
     item.reserve(order_id=OrderId(UUID(int=7)), quantity=3, expires_at=NOW, now=NOW)
     item.refuse(order_id=OrderId(UUID(int=8)), quantity=99, now=NOW)
     item.release(order_id=ORDER_ID, now=NOW)
+    item.adjust(on_hand=13, reason="two broke", now=NOW)
+    item.dispatch(order_id=OrderId(UUID(int=7)), now=NOW)
+    item.reserve(order_id=ORDER_ID, quantity=4, expires_at=NOW, now=NOW)
+    item.expire(order_id=ORDER_ID, now=NOW)
+    item.reserve(order_id=ORDER_ID, quantity=1, expires_at=NOW, now=NOW)
     return item
 
 
@@ -98,14 +123,56 @@ def test_a_product_is_a_row(published: bool) -> None:
         currency="GBP",
         published=published,
         added_at=second(0),
+        category_ids=(CUPS,),
         version=1,
         position=101,
     )
 
 
+@pytest.mark.parametrize(
+    ("decision", "change"),
+    [
+        (("update", {"name": "Cup"}), {"name": "Cup"}),
+        (("update", {"description": ""}), {"description": ""}),
+        (("update", {"category_ids": [HOME, CUPS]}), {"category_ids": (HOME, CUPS)}),
+        (("update", {"category_ids": []}), {"category_ids": ()}),
+        (("reprice", {"price": Money(199, "GBP")}), {"price_minor": 199}),
+        (("withdraw", {}), {"published": False}),
+    ],
+)
+def test_a_product_row_follows_what_is_decided(decision: Decision, change: dict[str, Any]) -> None:
+    before = folded(CATALOGUE, product())
+    assert folded(CATALOGUE, decide(product(), decision)) == replace(before, **change, version=2, position=102)
+
+
+def test_a_withdrawn_product_is_published_again() -> None:
+    assert folded(CATALOGUE, decide(product(), ("withdraw", {}), ("publish", {}))).published
+
+
+def test_a_row_from_before_there_were_categories_is_in_none() -> None:
+    row = msgspec.json.encode(folded(CATALOGUE, product()))
+    older = {name: value for name, value in msgspec.json.decode(row).items() if name != "category_ids"}
+    assert msgspec.convert(older, ProductRow).category_ids == ()
+
+
+@pytest.mark.parametrize(
+    ("decision", "change"),
+    [
+        (("update", {"name": "Pots"}), {"name": "Pots"}),
+        (("update", {"description": ""}), {"description": ""}),
+        (("update", {"parent_id": HOME}), {"parent_id": HOME}),
+        (("remove", {}), {"removed": True}),
+    ],
+)
+def test_a_category_row_follows_what_is_decided(decision: Decision, change: dict[str, Any]) -> None:
+    before = CategoryRow(id=CUPS, name="Mugs", slug="cups", description="Blue", parent_id=None, version=2, position=102)
+    assert folded(CATEGORIES, category()) == before
+    assert folded(CATEGORIES, decide(category(), decision)) == replace(before, **change, version=3, position=103)
+
+
 def test_stock_counts_what_is_there_and_what_is_held() -> None:
     assert folded(STOCK, stock()) == StockRow(
-        id=stock_item_id("MUG"), sku="MUG", on_hand=15, reserved=3, version=7, position=107
+        id=stock_item_id("MUG"), sku="MUG", on_hand=10, reserved=1, version=12, position=112
     )
 
 
@@ -183,7 +250,14 @@ def test_the_day_of_a_sale_is_the_utc_day_it_was_placed(placed_at: datetime, day
 
 @pytest.mark.parametrize(
     ("view", "aggregate"),
-    [(USERS, user), (CATALOGUE, product), (STOCK, stock), (ORDERS, order), (SALES_BY_DAY, order)],
+    [
+        (USERS, user),
+        (CATALOGUE, product),
+        (CATEGORIES, category),
+        (STOCK, stock),
+        (ORDERS, order),
+        (SALES_BY_DAY, order),
+    ],
     ids=lambda each: getattr(each, "name", ""),
 )
 def test_a_fold_says_which_event_it_saw_last(view: View[Any], aggregate: Any) -> None:
@@ -194,9 +268,10 @@ def test_a_fold_says_which_event_it_saw_last(view: View[Any], aggregate: Any) ->
         assert type(row) is view.row
 
 
-@pytest.mark.parametrize("view", [STOCK, ORDERS, SALES_BY_DAY], ids=lambda view: view.name)
+@pytest.mark.parametrize("view", [CATALOGUE, CATEGORIES, STOCK, ORDERS, SALES_BY_DAY], ids=lambda view: view.name)
 def test_a_view_that_misses_the_first_event_fails_loudly(view: View[Any]) -> None:
-    events = recorded((stock() if view is STOCK else order("reserve")).collect_events())
+    aggregates = {"catalogue": decide(product(), ("withdraw", {})), "categories": category(), "stock": stock()}
+    events = recorded(aggregates.get(view.name, order("reserve")).collect_events())
     with pytest.raises(AssertionError):
         view.fold(None, events[1])
 
@@ -204,7 +279,7 @@ def test_a_view_that_misses_the_first_event_fails_loudly(view: View[Any]) -> Non
 def test_the_views_of_a_context_are_those_that_follow_its_aggregates() -> None:
     assert {context: [view.name for view in views_of(context)] for context in set(CONTEXT_OF.values())} == {
         "users": ["users"],
-        "catalogue": ["catalogue"],
+        "catalogue": ["catalogue", "categories"],
         "inventory": ["stock"],
         "orders": ["orders", "sales_by_day"],
     }
