@@ -1,6 +1,7 @@
 """Personal data, sealed with a key per person (AES-256-GCM); the keys are rows, wrapped by the master key.
 
-Destroying a person's row makes every sealed copy, in the log, on Kafka and in backups of either, unreadable.
+Destroying a person's key makes every sealed copy, in the log, on Kafka, in snapshots and in backups of these,
+unreadable. A backup of the keys' table made before is the one thing that could undo it.
 """
 
 from __future__ import annotations
@@ -8,34 +9,67 @@ from __future__ import annotations
 import base64
 import hmac
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
+
+from adapters.master_keys import ID_BYTES, KEY_BYTES, MasterKeys
+from domain.errors import IllegalTransition
 
 _NONCE_BYTES: Final = 12
 # What stored tokens begin with: another scheme gets another prefix.
 _SCHEME: Final = "s1."
+ROTATED_A_BATCH: Final = 500
+# Keyed digests stand in stored ids (of e-mail claims) and in stored commands.
+_STABLE: Final = {"unique texts": b"digest unique texts", "requests": b"digest requests"}
+_DESTROY: Final = """
+INSERT INTO person_keys (person_id, wrapped_key, destroyed_at) VALUES (%s, NULL, clock_timestamp())
+ON CONFLICT (person_id) DO UPDATE SET wrapped_key = NULL, destroyed_at = clock_timestamp()
+WHERE person_keys.wrapped_key IS NOT NULL
+"""
 
 
 class PersonalDataBox:
-    """Seals and opens. A token is bound to its person: moved to another person it does not open."""
+    """Seals and opens. A token is bound to its person: moved to another person it does not open.
 
-    def __init__(self, pool: AsyncConnectionPool[Any], master_key: bytes) -> None:
-        assert len(master_key) == 32
+    `prepare` comes first. `master_keys` are 32 bytes each, the present one first."""
+
+    def __init__(self, pool: AsyncConnectionPool[Any], master_keys: Sequence[bytes]) -> None:
         self._pool = pool
-        self._master = AESGCM(hmac.digest(master_key, b"wrap person keys", "sha256"))
-        self._digest_key = hmac.digest(master_key, b"digest unique texts", "sha256")
+        self._first = master_keys[-1]
+        self._masters = MasterKeys(master_keys)
+        self._stable: dict[str, bytes] = {}
+
+    async def prepare(self) -> None:
+        """Read the stable keys, or make them on the first start. Raises WrongMasterKey."""
+        async with self._pool.connection() as connection:
+            for name, label in _STABLE.items():
+                # Derived from the master key of the first start, as they were before they were stored.
+                made = self._masters.wrap(hmac.digest(self._first, label, "sha256"), name.encode())
+                await connection.execute(
+                    "INSERT INTO stable_keys (name, wrapped_key) VALUES (%s, %s) ON CONFLICT DO NOTHING", [name, made]
+                )
+            rows = await connection.execute("SELECT name, wrapped_key FROM stable_keys")
+            self._stable = {
+                name: self._masters.unwrap(bytes(wrapped), name.encode()) for name, wrapped in await rows.fetchall()
+            }
+
+    @property
+    def request_digest_key(self) -> bytes:
+        """Keys the digests of commands' contents."""
+        return self._stable["requests"]
 
     def digest(self, text: str) -> str:
         """See `commands.ports.PersonalData.digest`."""
-        return hmac.digest(self._digest_key, text.encode(), "sha256").hex()
+        return hmac.digest(self._stable["unique texts"], text.encode(), "sha256").hex()
 
     async def seal(self, person_id: UUID, *texts: str) -> tuple[str, ...]:
-        """See `commands.ports.PersonalData.seal`."""
+        """See `commands.ports.PersonalData.seal`. Raises IllegalTransition for an erased person."""
         keys = await self._keys([person_id])
         key = keys.get(person_id) or await self._new_key(person_id)
         return tuple(_SCHEME + base64.b64encode(_encrypt(key, text.encode(), person_id)).decode() for text in texts)
@@ -46,25 +80,67 @@ class PersonalDataBox:
         keys = await self._keys({person_id for person_id, _ in tokens})
         return [_open(keys.get(person_id), token, person_id) for person_id, token in tokens]
 
+    async def destroy(self, person_id: UUID) -> None:
+        """See `commands.ports.PersonalData.destroy`."""
+        async with self._pool.connection() as connection:
+            await destroy_key(connection, person_id)
+
+    async def rotate(self) -> int:
+        """Wrap every key by the present master key; returns how many were wrapped by another. May be interrupted
+        and repeated, and runs beside everything else: a key that is destroyed meanwhile stays destroyed."""
+        rotated = await self._rotate("stable_keys", "name", lambda name: str(name).encode())
+        return rotated + await self._rotate("person_keys", "person_id", lambda person_id: person_id.bytes)
+
+    async def _rotate(self, table: str, owner: str, owner_bytes: Any) -> int:
+        """The names are of this module, never anybody's input."""
+        rotated = 0
+        while True:
+            async with self._pool.connection() as connection:
+                rows = await (
+                    await connection.execute(
+                        f"SELECT {owner}, wrapped_key FROM {table} WHERE wrapped_key IS NOT NULL"  # noqa: S608
+                        f" AND substr(wrapped_key, 1, {ID_BYTES}) <> %s LIMIT {ROTATED_A_BATCH}".encode(),
+                        [self._masters.present_id],
+                    )
+                ).fetchall()
+                for name, wrapped in rows:
+                    key = self._masters.unwrap(bytes(wrapped), owner_bytes(name))
+                    await connection.execute(
+                        f"UPDATE {table} SET wrapped_key = %s WHERE {owner} = %s AND wrapped_key = %s".encode(),  # noqa: S608
+                        [self._masters.wrap(key, owner_bytes(name)), name, wrapped],
+                    )
+            if not rows:
+                return rotated
+            rotated += len(rows)
+
     async def _keys(self, person_ids: Iterable[UUID]) -> dict[UUID, AESGCM]:
         async with self._pool.connection() as connection:
             rows = await connection.execute(
-                "SELECT person_id, wrapped_key FROM person_keys WHERE person_id = ANY(%s)", [list(person_ids)]
+                "SELECT person_id, wrapped_key FROM person_keys WHERE person_id = ANY(%s) AND wrapped_key IS NOT NULL",
+                [list(person_ids)],
             )
             return {
-                person_id: AESGCM(_decrypt(self._master, bytes(wrapped), person_id))
+                person_id: AESGCM(self._masters.unwrap(bytes(wrapped), person_id.bytes))
                 for person_id, wrapped in await rows.fetchall()
             }
 
     async def _new_key(self, person_id: UUID) -> AESGCM:
-        wrapped = _encrypt(self._master, AESGCM.generate_key(256), person_id)
+        wrapped = self._masters.wrap(os.urandom(KEY_BYTES), person_id.bytes)
         async with self._pool.connection() as connection:
             # Of two first uses at once one wins, and both then read the winner's.
             await connection.execute(
                 "INSERT INTO person_keys (person_id, wrapped_key) VALUES (%s, %s) ON CONFLICT DO NOTHING",
                 [person_id, wrapped],
             )
-        return (await self._keys([person_id]))[person_id]
+        key = (await self._keys([person_id])).get(person_id)
+        if key is None:
+            raise IllegalTransition(f"The account {person_id} is ERASED; nothing personal can be stored for it.")
+        return key
+
+
+async def destroy_key(connection: AsyncConnection[Any], person_id: UUID) -> None:
+    """Destroy the person's key for ever, in the connection's transaction. The second time nothing happens."""
+    await connection.execute(_DESTROY, [person_id])
 
 
 def _encrypt(key: AESGCM, plain: bytes, person_id: UUID) -> bytes:
@@ -72,14 +148,11 @@ def _encrypt(key: AESGCM, plain: bytes, person_id: UUID) -> bytes:
     return nonce + key.encrypt(nonce, plain, person_id.bytes)
 
 
-def _decrypt(key: AESGCM, sealed: bytes, person_id: UUID) -> bytes:
-    return key.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], person_id.bytes)
-
-
 def _open(key: AESGCM | None, token: str, person_id: UUID) -> str | None:
     if key is None or not token.startswith(_SCHEME):
         return None
+    sealed = base64.b64decode(token.removeprefix(_SCHEME))
     try:
-        return _decrypt(key, base64.b64decode(token.removeprefix(_SCHEME)), person_id).decode()
+        return key.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], person_id.bytes).decode()
     except InvalidTag:
         return None

@@ -30,6 +30,9 @@ class Settings(BaseSettings):
     worker_group: str = Field(default="kontor-worker", pattern=r"^[a-z0-9._-]{1,60}$")
 
     master_key: SecretStr = Field(description="base64 of 32 bytes; wraps the keys that seal personal data")
+    previous_master_keys: SecretStr = Field(
+        default=SecretStr(""), description="earlier master keys, comma separated, until `kontor keys rotate` has run"
+    )
     jwt_key: SecretStr = Field(description="base64 of a 32 byte Ed25519 seed; signs access tokens")
     ready_file: str | None = Field(default=None, description="a process writes its pid here once it serves")
 

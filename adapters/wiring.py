@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hmac
 import select
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -99,8 +98,9 @@ async def still_open(connection: AsyncConnection[Any]) -> None:
 async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]:
     """Connect, run, and close in order. `name` is what the database shows as application name.
 
-    Raises psycopg_pool.PoolTimeout when Postgres cannot be reached within 30 s; Redis may be away."""
-    master_key = base64.b64decode(settings.master_key.get_secret_value())
+    Raises psycopg_pool.PoolTimeout when Postgres cannot be reached within 30 s, WrongMasterKey; Redis may be away."""
+    previous = filter(None, settings.previous_master_keys.get_secret_value().split(","))
+    master_keys = [base64.b64decode(key) for key in (settings.master_key.get_secret_value(), *previous)]
     redis = redis_views.connect(settings.redis_url)
     async with AsyncConnectionPool(
         settings.postgres_url,
@@ -114,7 +114,8 @@ async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]
     ) as pool:
         await pool.wait(30)
         reads = ReadStore(pool)
-        personal_data = PersonalDataBox(pool, master_key)
+        personal_data = PersonalDataBox(pool, master_keys)
+        await personal_data.prepare()
         sessions = SessionTable(pool)
         async with (
             PostgresEventStore(pool, settings.postgres_url) as store,
@@ -129,7 +130,7 @@ async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]
                 clock=SystemClock(),
                 ids=UuidV7(),
                 meter=PrometheusMeter(),
-                digest_key=hmac.digest(master_key, b"digest requests", "sha256"),
+                digest_key=personal_data.request_digest_key,
             )
             try:
                 yield Kontor(

@@ -1,0 +1,113 @@
+"""Sealed personal data: only with the person's key, only for the person, and never again once the key is destroyed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from uuid import UUID, uuid4
+
+import pytest
+from psycopg.sql import SQL
+
+from adapters.master_keys import MasterKeys, WrongMasterKey
+from adapters.personal_data import ROTATED_A_BATCH, PersonalDataBox
+from adapters.wiring import Kontor
+from domain.errors import IllegalTransition
+
+OLD, NEW, OTHER = os.urandom(32), os.urandom(32), os.urandom(32)
+
+
+def test_a_wrapped_key_opens_with_any_known_master_key_and_only_for_its_owner() -> None:
+    wrapped = MasterKeys([OLD]).wrap(b"key", b"ada")
+    assert MasterKeys([NEW, OLD]).unwrap(wrapped, b"ada") == b"key"
+    for keys, owner in (([NEW, OLD], b"bob"), ([NEW], b"ada")):
+        with pytest.raises(WrongMasterKey):
+            MasterKeys(keys).unwrap(wrapped, owner)
+
+
+def test_a_key_wrapped_before_master_keys_had_ids_still_opens() -> None:
+    without_id = MasterKeys([OLD]).wrap(b"key", b"ada")[8:]
+    assert MasterKeys([NEW, OLD]).unwrap(without_id, b"ada") == b"key"
+
+
+async def box(kontor: Kontor, *keys: bytes) -> PersonalDataBox:
+    opened = PersonalDataBox(kontor.pool, keys)
+    await opened.prepare()
+    return opened
+
+
+@pytest.fixture
+async def empty(kontor: Kontor) -> Kontor:
+    """An installation that has no keys yet."""
+    await kontor.reads.fetch(SQL("DELETE FROM stable_keys RETURNING 1"), [])
+    return kontor
+
+
+@pytest.mark.servers
+async def test_what_is_sealed_opens_for_its_person_alone(empty: Kontor) -> None:
+    sealing, ada, bob = await box(empty, OLD), uuid4(), uuid4()
+    email, name = await sealing.seal(ada, "ada@example.com", "Ada")
+    await sealing.seal(bob, "x")
+    assert await sealing.open([(ada, email), (ada, name), (bob, email), (ada, "nonsense")]) == [
+        "ada@example.com",
+        "Ada",
+        None,
+        None,
+    ]
+
+
+@pytest.mark.servers
+async def test_after_a_rotation_the_old_master_key_is_not_needed(empty: Kontor) -> None:
+    before = await box(empty, OLD)
+    people = [uuid4() for _ in range(ROTATED_A_BATCH + 3)]
+    tokens = [(await before.seal(person, "secret"))[0] for person in people]
+    both = await box(empty, NEW, OLD)
+    assert await both.rotate() == len(people) + 2  # and the two stable keys
+    assert await both.rotate() == 0
+    after = await box(empty, NEW)
+    assert await after.open(zip(people, tokens, strict=True)) == ["secret"] * len(people)
+    assert after.digest("ada@example.com") == before.digest("ada@example.com")
+    assert after.request_digest_key == before.request_digest_key
+    with pytest.raises(WrongMasterKey):
+        await box(empty, OLD)
+
+
+@pytest.mark.servers
+async def test_a_wrong_master_key_is_told_and_changes_nothing(empty: Kontor) -> None:
+    sealing, ada = await box(empty, OLD), uuid4()
+    (token,) = await sealing.seal(ada, "Ada")
+    with pytest.raises(WrongMasterKey, match="KONTOR_PREVIOUS_MASTER_KEYS"):
+        await box(empty, OTHER)
+    assert await sealing.open([(ada, token)]) == ["Ada"]
+
+
+@pytest.mark.servers
+async def test_a_destroyed_key_is_never_made_again(empty: Kontor) -> None:
+    sealing, ada, nobody = await box(empty, OLD), uuid4(), uuid4()
+    (token,) = await sealing.seal(ada, "Ada")
+    for person in (ada, ada, nobody):  # twice, and one who never had a key
+        await sealing.destroy(person)
+    for person in (ada, nobody):
+        with pytest.raises(IllegalTransition, match="ERASED"):
+            await sealing.seal(person, "Ada again")
+    assert await sealing.open([(ada, token)]) == [None]
+    assert await sealing.rotate() == 0
+
+
+@pytest.mark.servers
+async def test_a_key_destroyed_during_a_rotation_stays_destroyed(empty: Kontor) -> None:
+    sealing = await box(empty, OLD)
+    people = [uuid4() for _ in range(50)]
+    for person in people:
+        await sealing.seal(person, "x")
+    both = await box(empty, NEW, OLD)
+    await asyncio.gather(both.rotate(), *(sealing.destroy(person) for person in people))
+    rows = await empty.reads.fetch(SQL("SELECT person_id FROM person_keys WHERE wrapped_key IS NOT NULL"), [])
+    assert rows == []
+
+
+@pytest.mark.servers
+async def test_two_first_uses_at_once_use_one_key(empty: Kontor) -> None:
+    sealing, ada = await box(empty, OLD), UUID(int=7)
+    sealed = await asyncio.gather(*(sealing.seal(ada, str(n)) for n in range(10)))
+    assert await sealing.open([(ada, token) for (token,) in sealed]) == [str(n) for n in range(10)]
