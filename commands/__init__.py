@@ -39,7 +39,36 @@ from commands.inventory import (
     release_order,
     reserve_order,
 )
-from commands.orders import CancelOrder, PlaceOrder, cancel_order, place_order
+from commands.orders import (
+    CancelOrder,
+    ConfirmOrder,
+    DeliverOrder,
+    PlaceOrder,
+    RefundOrder,
+    RejectOrder,
+    ShipOrder,
+    cancel_order,
+    confirm_order,
+    deliver_order,
+    place_order,
+    refund_order,
+    reject_order,
+    ship_order,
+)
+from commands.payments import (
+    AuthorisePayment,
+    CapturePayment,
+    DeclinePayment,
+    RefundPayment,
+    RequestPayment,
+    VoidPayment,
+    authorise_payment,
+    capture_payment,
+    decline_payment,
+    refund_payment,
+    request_payment,
+    void_payment,
+)
 from commands.users import RegisterUser, SignIn, register_user, sign_in
 
 COMMANDS: Final = {
@@ -59,9 +88,20 @@ COMMANDS: Final = {
         Command(AdjustStock, adjust_stock, staff),
         Command(PlaceOrder, place_order, signed_in),
         Command(CancelOrder, cancel_order, signed_in),
+        Command(ShipOrder, ship_order, staff),
+        Command(DeliverOrder, deliver_order, staff),
+        Command(RefundOrder, refund_order, staff),
+        Command(ConfirmOrder, confirm_order, system),
+        Command(RejectOrder, reject_order, system),
         Command(ReserveOrder, reserve_order, system),
         Command(ReleaseOrder, release_order, system),
         Command(DispatchOrder, dispatch_order, system),
         Command(ExpireHolds, expire_holds, system),
+        Command(RequestPayment, request_payment, system),
+        Command(AuthorisePayment, authorise_payment, system),
+        Command(CapturePayment, capture_payment, system),
+        Command(DeclinePayment, decline_payment, system),
+        Command(VoidPayment, void_payment, system),
+        Command(RefundPayment, refund_payment, system),
     )
 }

@@ -6,17 +6,19 @@ longer PENDING, or nothing held, and changes nothing.
 
 from __future__ import annotations
 
-from commands.inventory import ReleaseOrder, ReserveOrder
+from commands.inventory import DispatchOrder, ReleaseOrder, ReserveOrder
 from domain.identity import OrderId
 from domain.orders import Order
 
 
-def follow_up(event: object) -> ReserveOrder | ReleaseOrder | None:
+def follow_up(event: object) -> ReserveOrder | ReleaseOrder | DispatchOrder | None:
     """The command that this event calls for."""
     match event:
         case Order.Created():
             return ReserveOrder(order_id=OrderId(event.originator_id))
-        case Order.Cancelled():
+        case Order.Cancelled() | Order.Rejected():
             return ReleaseOrder(order_id=OrderId(event.originator_id))
+        case Order.Shipped():
+            return DispatchOrder(order_id=OrderId(event.originator_id))
         case _:
             return None

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from commands.handling import Result, Work, require_version
+from commands.orders import required_order
 from domain.catalogue import Product, valid_sku
 from domain.errors import NotFound
 from domain.identity import OrderId, product_id, stock_item_id
@@ -154,11 +155,3 @@ async def expire_holds(command: ExpireHolds, work: Work) -> Result:
 
 async def _stock_of(order: Order, work: Work) -> list[StockItem]:
     return list((await work.load_many(StockItem, [stock_item_id(sku) for sku in order.quantities()])).values())
-
-
-async def required_order(order_id: OrderId, work: Work) -> Order:
-    """Raises NotFound."""
-    order = await work.load(Order, order_id)
-    if order is None:
-        raise NotFound(f"There is no order {order_id}.", field=("orderId",))
-    return order

@@ -1,4 +1,4 @@
-"""Orders: place, cancel."""
+"""Orders: place, confirm, ship, deliver; reject, cancel, refund."""
 
 from __future__ import annotations
 
@@ -42,6 +42,46 @@ class CancelOrder:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmOrder:
+    """The order is paid for. `payment_id` None: it is paid outside."""
+
+    order_id: OrderId
+    payment_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RejectOrder:
+    """The order cannot be met."""
+
+    order_id: OrderId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShipOrder:
+    """The order has left the house."""
+
+    order_id: OrderId
+    carrier: str
+    tracking_number: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliverOrder:
+    """The customer has it."""
+
+    order_id: OrderId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundOrder:
+    """Give the money of a shipped order back."""
+
+    order_id: OrderId
+    reason: str
+
+
 async def place_order(command: PlaceOrder, work: Work) -> Result:
     """Raises NotFound for an unknown SKU or customer, Invalid, or Forbidden for what only staff may ask.
 
@@ -66,8 +106,51 @@ async def place_order(command: PlaceOrder, work: Work) -> Result:
     return Result(work.add(order))
 
 
+async def confirm_order(command: ConfirmOrder, work: Work) -> Result:
+    """Raises NotFound, or IllegalTransition unless it is RESERVED."""
+    order = await required_order(command.order_id, work)
+    order.confirm(payment_id=command.payment_id, now=work.now)
+    return Result(order)
+
+
+async def reject_order(command: RejectOrder, work: Work) -> Result:
+    """Raises NotFound; nothing happens to an order that is past RESERVED."""
+    order = await required_order(command.order_id, work)
+    order.reject(reason=command.reason, now=work.now)
+    return Result(order)
+
+
+async def ship_order(command: ShipOrder, work: Work) -> Result:
+    """Raises NotFound, Invalid, or IllegalTransition unless it is CONFIRMED."""
+    order = await required_order(command.order_id, work)
+    order.ship(carrier=command.carrier, tracking_number=command.tracking_number, now=work.now)
+    return Result(order)
+
+
+async def deliver_order(command: DeliverOrder, work: Work) -> Result:
+    """Raises NotFound, or IllegalTransition unless it is SHIPPED."""
+    order = await required_order(command.order_id, work)
+    order.deliver(now=work.now)
+    return Result(order)
+
+
+async def refund_order(command: RefundOrder, work: Work) -> Result:
+    """Raises NotFound, Invalid, or IllegalTransition unless it is SHIPPED or DELIVERED."""
+    order = await required_order(command.order_id, work)
+    order.refund(reason=command.reason, by=work.actor.name, now=work.now)
+    return Result(order)
+
+
+async def required_order(order_id: OrderId, work: Work) -> Order:
+    """Raises NotFound."""
+    order = await work.load(Order, order_id)
+    if order is None:
+        raise NotFound(f"There is no order {order_id}.", field=("orderId",))
+    return order
+
+
 async def cancel_order(command: CancelOrder, work: Work) -> Result:
-    """Raises NotFound (also for somebody else's order), or IllegalTransition for a rejected one."""
+    """Raises NotFound (also for somebody else's order), or IllegalTransition once it was shipped or rejected."""
     order = await work.load(Order, command.order_id)
     if order is None or not (work.actor.is_staff or order.customer_id == work.actor.user_id):
         raise NotFound(f"There is no order {command.order_id} of yours.", field=("orderId",))

@@ -13,6 +13,7 @@ from eventsourcing.domain import Aggregate
 from domain.catalogue import Category, Product, SlugClaim
 from domain.inventory import StockItem
 from domain.orders import Order
+from domain.payments import Payment
 from domain.users import EmailClaim, User
 
 # A context is a Kafka topic: its aggregates' events stand in order beside each other.
@@ -21,6 +22,7 @@ CONTEXTS: Final[dict[str, dict[str, type[Aggregate]]]] = {
     "catalogue": {Product.TOPIC: Product, Category.TOPIC: Category, SlugClaim.TOPIC: SlugClaim},
     "inventory": {StockItem.TOPIC: StockItem},
     "orders": {Order.TOPIC: Order},
+    "payments": {Payment.TOPIC: Payment},
 }
 CONTEXT_OF: Final[dict[str, str]] = {
     aggregate_type: context for context, aggregates in CONTEXTS.items() for aggregate_type in aggregates

@@ -16,6 +16,8 @@ ProductId = NewType("ProductId", UUID)
 StockItemId = NewType("StockItemId", UUID)
 UserId = NewType("UserId", UUID)
 EmailClaimId = NewType("EmailClaimId", UUID)
+PaymentId = NewType("PaymentId", UUID)
+WebhookEndpointId = NewType("WebhookEndpointId", UUID)
 CategoryId = NewType("CategoryId", UUID)
 SlugClaimId = NewType("SlugClaimId", UUID)
 
@@ -49,6 +51,11 @@ def email_claim_id(digest: str) -> EmailClaimId:
 def slug_claim_id(slug: str) -> SlugClaimId:
     """The claim on one slug, of whichever category has it now."""
     return SlugClaimId(uuid5(NAMESPACE, f"slug:{slug}"))
+
+
+def payment_id(order_id: OrderId) -> PaymentId:
+    """The one payment of this order."""
+    return PaymentId(uuid5(NAMESPACE, f"payment:{order_id}"))
 
 
 def event_id(aggregate_id: UUID, version: int) -> UUID:

@@ -1,6 +1,7 @@
-"""An order: placed, then reserved or rejected; cancelled as long as nothing has left the house.
+"""An order: placed, reserved, confirmed, shipped, delivered; rejected, cancelled or refunded on the way.
 
-Lines keep the name and price of the moment of sale. Repeating a decision changes nothing.
+Lines keep the name and price of the moment of sale. A wish that is fulfilled already changes nothing, so every
+decision may be repeated; `reserve` and `reject` come from processes that may be late, and are silent when they are.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
+from uuid import UUID
 
 from eventsourcing.domain import Aggregate
 
@@ -22,13 +24,20 @@ from domain.text import plain_text
 LINES_MAX: Final = 2_000
 REASON_LENGTH_MAX: Final = 500
 PAYMENT_METHOD_LENGTH_MAX: Final = 100
+CARRIER_LENGTH_MAX: Final = 100
+TRACKING_NUMBER_LENGTH_MAX: Final = 100
+CARD_DIGITS: Final = range(13, 20)
 
 
 class OrderStatus(StrEnum):
     PENDING = "PENDING"
     RESERVED = "RESERVED"
+    CONFIRMED = "CONFIRMED"
+    SHIPPED = "SHIPPED"
+    DELIVERED = "DELIVERED"
     REJECTED = "REJECTED"
     CANCELLED = "CANCELLED"
+    REFUNDED = "REFUNDED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,7 @@ class Order(Aggregate):
             aggregate.number, aggregate.customer_id, aggregate.lines = self.number, self.customer_id, self.lines
             aggregate.total, aggregate.placed_at = self.total, self.placed_at
             aggregate.status, aggregate.reason = OrderStatus.PENDING, None
+            aggregate.carrier, aggregate.tracking_number, aggregate.payment_id = None, None, None
 
     class Reserved(Aggregate.Event):
         TOPIC = "order.reserved"
@@ -87,6 +97,37 @@ class Order(Aggregate):
         def apply(self, aggregate: Order) -> None:
             aggregate.status, aggregate.reason = OrderStatus.CANCELLED, self.reason
 
+    class Confirmed(Aggregate.Event):
+        TOPIC = "order.confirmed"
+        payment_id: UUID | None
+
+        def apply(self, aggregate: Order) -> None:
+            aggregate.status, aggregate.payment_id = OrderStatus.CONFIRMED, self.payment_id
+
+    class Shipped(Aggregate.Event):
+        TOPIC = "order.shipped"
+        carrier: str
+        tracking_number: str
+
+        def apply(self, aggregate: Order) -> None:
+            aggregate.status = OrderStatus.SHIPPED
+            aggregate.carrier, aggregate.tracking_number = self.carrier, self.tracking_number
+
+    class Delivered(Aggregate.Event):
+        TOPIC = "order.delivered"
+
+        def apply(self, aggregate: Order) -> None:
+            aggregate.status = OrderStatus.DELIVERED
+
+    class Refunded(Aggregate.Event):
+        TOPIC = "order.refunded"
+        payment_id: UUID | None
+        reason: str
+        by: str
+
+        def apply(self, aggregate: Order) -> None:
+            aggregate.status, aggregate.reason = OrderStatus.REFUNDED, self.reason
+
     number: str
     customer_id: UserId
     lines: tuple[OrderLine, ...]
@@ -94,6 +135,9 @@ class Order(Aggregate):
     placed_at: datetime
     status: OrderStatus
     reason: str | None
+    carrier: str | None
+    tracking_number: str | None
+    payment_id: UUID | None
 
     def __init__(self) -> None:
         """State comes from events alone."""
@@ -113,7 +157,7 @@ class Order(Aggregate):
         """A new order, PENDING until its stock is reserved; lines of one SKU at one price become one line.
 
         Raises Invalid without lines, above LINES_MAX of them, with two currencies, a quantity outside its
-        bounds, or a total above MINOR_MAX minor units."""
+        bounds, a total above MINOR_MAX minor units, or a payment method that looks like a card number."""
         merged = merge_lines(lines)
         return cls._create(
             cls.Created,
@@ -123,7 +167,7 @@ class Order(Aggregate):
             customer_id=customer_id,
             lines=merged,
             total=total_of(merged),
-            payment_method=plain_text(payment_method, field="paymentMethod", length_max=PAYMENT_METHOD_LENGTH_MAX),
+            payment_method=valid_payment_method(payment_method),
             placed_at=placed_at,
         )
 
@@ -140,20 +184,75 @@ class Order(Aggregate):
             self.trigger_event(self.Reserved, timestamp=now)
 
     def reject(self, *, reason: str, now: datetime) -> None:
-        """The order cannot be met. Nothing happens unless it is PENDING."""
-        if self.status is OrderStatus.PENDING:
+        """The order cannot be met. Nothing happens unless it is PENDING or RESERVED."""
+        if self.status in (OrderStatus.PENDING, OrderStatus.RESERVED):
             self.trigger_event(self.Rejected, timestamp=now, reason=reason)
 
+    def confirm(self, *, payment_id: UUID | None, now: datetime) -> None:
+        """It is paid for, or will be outside (`payment_id` None). Raises IllegalTransition unless it is RESERVED."""
+        if self.status is OrderStatus.CONFIRMED and payment_id == self.payment_id:
+            return
+        self._require("confirmed", OrderStatus.RESERVED)
+        self.trigger_event(self.Confirmed, timestamp=now, payment_id=payment_id)
+
+    def ship(self, *, carrier: str, tracking_number: str, now: datetime) -> None:
+        """It has left the house. Raises IllegalTransition unless it is CONFIRMED, Invalid for an empty name."""
+        carrier = plain_text(carrier, field="carrier", length_max=CARRIER_LENGTH_MAX)
+        tracking_number = plain_text(tracking_number, field="trackingNumber", length_max=TRACKING_NUMBER_LENGTH_MAX)
+        if self.status is OrderStatus.SHIPPED and (carrier, tracking_number) == (self.carrier, self.tracking_number):
+            return
+        self._require("shipped", OrderStatus.CONFIRMED)
+        self.trigger_event(self.Shipped, timestamp=now, carrier=carrier, tracking_number=tracking_number)
+
+    def deliver(self, *, now: datetime) -> None:
+        """The customer has it. Raises IllegalTransition unless it is SHIPPED."""
+        if self.status is OrderStatus.DELIVERED:
+            return
+        self._require("delivered", OrderStatus.SHIPPED)
+        self.trigger_event(self.Delivered, timestamp=now)
+
     def cancel(self, *, reason: str, by: str, now: datetime) -> None:
-        """Give the order up; a cancelled order stays as it is. Raises IllegalTransition for a rejected one."""
+        """Give the order up. Raises IllegalTransition once it was shipped or rejected."""
         if self.status is OrderStatus.CANCELLED:
             return
-        if self.status is OrderStatus.REJECTED:
-            raise IllegalTransition(
-                f"order {self.number} is REJECTED ({self.reason}); only a PENDING or RESERVED order can be cancelled."
-            )
+        self._require("cancelled", OrderStatus.PENDING, OrderStatus.RESERVED, OrderStatus.CONFIRMED)
         reason = plain_text(reason, field="reason", length_max=REASON_LENGTH_MAX)
         self.trigger_event(self.Cancelled, timestamp=now, reason=reason, by=by)
+
+    def refund(self, *, reason: str, by: str, now: datetime) -> None:
+        """The customer gets the money back. Raises IllegalTransition unless it is SHIPPED or DELIVERED."""
+        if self.status is OrderStatus.REFUNDED:
+            return
+        self._require("refunded", OrderStatus.SHIPPED, OrderStatus.DELIVERED)
+        reason = plain_text(reason, field="reason", length_max=REASON_LENGTH_MAX)
+        self.trigger_event(self.Refunded, timestamp=now, payment_id=self.payment_id, reason=reason, by=by)
+
+    def _require(self, wish: str, *allowed: OrderStatus) -> None:
+        if self.status not in allowed:
+            why = f" ({self.reason})" if self.reason else ""
+            names = " or ".join(status.value for status in allowed)
+            raise IllegalTransition(
+                f"order {self.number} is {self.status.value}{why}; only a {names} order can be {wish}."
+            )
+
+
+def valid_payment_method(text: str) -> str:
+    """A gateway's token, or `account`. Raises Invalid for what looks like a card number."""
+    method = plain_text(text, field="paymentMethod", length_max=PAYMENT_METHOD_LENGTH_MAX)
+    digits = method.replace(" ", "").replace("-", "")
+    if digits.isascii() and digits.isdigit() and len(digits) in CARD_DIGITS and _has_check_digit(digits):
+        raise Invalid(
+            "paymentMethod looks like a card number: send the token that the payment provider gave for it, never a"
+            " card number.",
+            field=("paymentMethod",),
+        )
+    return method
+
+
+def _has_check_digit(digits: str) -> bool:
+    """Luhn's rule, which every card number obeys."""
+    doubled = [int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(digits))]
+    return sum(number // 10 + number % 10 for number in doubled) % 10 == 0
 
 
 def merge_lines(lines: Sequence[OrderLine]) -> tuple[OrderLine, ...]:

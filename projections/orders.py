@@ -23,8 +23,20 @@ class OrderRow:
     placed_at: datetime
     updated_at: datetime
     reason: str | None = None
+    tracking_number: str | None = None
     version: int = 0
     position: int = 0
+
+
+STATUS_AFTER: Final[dict[type, OrderStatus]] = {
+    Order.Reserved: OrderStatus.RESERVED,
+    Order.Confirmed: OrderStatus.CONFIRMED,
+    Order.Shipped: OrderStatus.SHIPPED,
+    Order.Delivered: OrderStatus.DELIVERED,
+    Order.Rejected: OrderStatus.REJECTED,
+    Order.Cancelled: OrderStatus.CANCELLED,
+    Order.Refunded: OrderStatus.REFUNDED,
+}
 
 
 def evolve(row: OrderRow | None, recorded: Recorded) -> OrderRow:
@@ -43,15 +55,14 @@ def evolve(row: OrderRow | None, recorded: Recorded) -> OrderRow:
             )
     assert row is not None, recorded
     row = replace(row, updated_at=recorded.recorded_at)
+    status = STATUS_AFTER.get(type(recorded.event), row.status)
     match recorded.event:
-        case Order.Reserved():
-            return replace(row, status=OrderStatus.RESERVED)
-        case Order.Rejected(reason=reason):
-            return replace(row, status=OrderStatus.REJECTED, reason=reason)
-        case Order.Cancelled(reason=reason):
-            return replace(row, status=OrderStatus.CANCELLED, reason=reason)
+        case Order.Rejected(reason=reason) | Order.Cancelled(reason=reason) | Order.Refunded(reason=reason):
+            return replace(row, status=status, reason=reason)
+        case Order.Shipped(tracking_number=tracking_number):
+            return replace(row, status=status, tracking_number=tracking_number)
         case _:
-            return row
+            return replace(row, status=status)
 
 
 ORDERS: Final = View(name="orders", version=1, row=OrderRow, follows=frozenset({Order.TOPIC}), evolve=evolve)

@@ -9,9 +9,12 @@ CREATE TABLE IF NOT EXISTS orders_v1 (
     placed_at    timestamptz NOT NULL,
     updated_at   timestamptz NOT NULL,
     reason       text,
+    tracking_number text,
     version      bigint      NOT NULL,
     position     bigint      NOT NULL
 ) WITH (fillfactor = 80);
+-- A table made before anything was shipped.
+ALTER TABLE orders_v1 ADD COLUMN IF NOT EXISTS tracking_number text;
 CREATE UNIQUE INDEX IF NOT EXISTS orders_v1_by_number ON orders_v1 (number);
 -- Pages of all orders, and of one customer's, newest first; id breaks ties.
 CREATE INDEX IF NOT EXISTS orders_v1_by_placed ON orders_v1 (placed_at DESC, id DESC);

@@ -1,6 +1,7 @@
 """How much was sold on which day? One row per order; the sum over a day's counted rows is the answer.
 
-The day is the UTC day the order was placed. An order counts from RESERVED on, until it is rejected or cancelled.
+The day is the UTC day the order was placed. An order counts from RESERVED on, until it is rejected, cancelled or
+refunded.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def evolve(row: SaleRow | None, recorded: Recorded) -> SaleRow:
     match recorded.event:
         case Order.Reserved():
             return replace(row, counted=True)
-        case Order.Rejected() | Order.Cancelled():
+        case Order.Rejected() | Order.Cancelled() | Order.Refunded():
             return replace(row, counted=False)
         case _:
             return row

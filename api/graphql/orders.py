@@ -12,7 +12,7 @@ import strawberry
 from psycopg.sql import SQL, Composed, Identifier
 
 from api.graphql.catalogue import Product, product_by_id
-from api.graphql.context import Info, RequestContext, parsed_id
+from api.graphql.context import Info, RequestContext, parsed_id, required_id
 from api.graphql.cursors import COUNT_MAX, PageInfo, decoded, page_of, page_size
 from api.graphql.history import HistoryEntry, history
 from api.graphql.money import Money, MoneyInput
@@ -21,7 +21,7 @@ from api.graphql.receipts import Answer, Receipt, UserError, answered
 from api.graphql.resolvers import resolver
 from api.graphql.scalars import ConsistencyToken, CurrencyCode
 from api.graphql.users import User, user_by_id
-from commands.orders import CancelOrder, PlaceOrder, WantedLine
+from commands.orders import CancelOrder, DeliverOrder, PlaceOrder, RefundOrder, ShipOrder, WantedLine
 from domain import orders as domain
 from domain.errors import Invalid, NotFound
 from domain.identity import OrderId, UserId
@@ -69,6 +69,7 @@ class Order(Node):
     placed_at: datetime = strawberry.field(description="When it was placed.")
     updated_at: datetime = strawberry.field(description="When something last happened to it.")
     rejection_reason: str | None = strawberry.field(description="Why it was rejected.")
+    tracking_number: str | None = strawberry.field(description="The carrier's number, once it was shipped.")
     version: int = strawberry.field(description="The order's version.")
     sold: strawberry.Private[tuple[domain.OrderLine, ...]]
     customer_id: strawberry.Private[UUID]
@@ -99,6 +100,7 @@ class Order(Node):
             placed_at=row.placed_at,
             updated_at=row.updated_at,
             rejection_reason=row.reason if row.status is OrderStatus.REJECTED else None,
+            tracking_number=row.tracking_number,
             version=row.version,
             sold=row.lines,
             customer_id=row.customer_id,
@@ -115,6 +117,7 @@ class Order(Node):
             placed_at=order.placed_at,
             updated_at=order.modified_on,
             rejection_reason=order.reason if order.status is OrderStatus.REJECTED else None,
+            tracking_number=order.tracking_number,
             version=order.version,
             sold=order.lines,
             customer_id=order.customer_id,
@@ -342,3 +345,42 @@ class OrdersMutation:
             return CancelOrder(order_id=OrderId(found), reason=reason)
 
         return OrderPayload.of(await answered(info.context, command, idempotency_key))
+
+    @resolver("A confirmed order has left the house; for STAFF.")
+    async def ship_order(
+        self,
+        info: Info,
+        order_id: strawberry.ID,
+        carrier: str,
+        tracking_number: str,
+        idempotency_key: strawberry.ID | None = None,
+    ) -> OrderPayload:
+        """See `commands.orders.ship_order`."""
+
+        def command() -> ShipOrder:
+            return ShipOrder(order_id=_named(order_id), carrier=carrier, tracking_number=tracking_number)
+
+        return OrderPayload.of(await answered(info.context, command, idempotency_key))
+
+    @resolver("The customer has a shipped order; for STAFF.")
+    async def deliver_order(
+        self, info: Info, order_id: strawberry.ID, idempotency_key: strawberry.ID | None = None
+    ) -> OrderPayload:
+        """See `commands.orders.deliver_order`."""
+        return OrderPayload.of(
+            await answered(info.context, lambda: DeliverOrder(order_id=_named(order_id)), idempotency_key)
+        )
+
+    @resolver("The money of a shipped order is given back; for STAFF.")
+    async def refund_order(
+        self, info: Info, order_id: strawberry.ID, reason: str, idempotency_key: strawberry.ID | None = None
+    ) -> OrderPayload:
+        """See `commands.orders.refund_order`."""
+        return OrderPayload.of(
+            await answered(info.context, lambda: RefundOrder(order_id=_named(order_id), reason=reason), idempotency_key)
+        )
+
+
+def _named(order_id: str) -> OrderId:
+    """Raises NotFound."""
+    return OrderId(required_id(order_id, what="order", field="orderId"))

@@ -7,26 +7,34 @@ from typing import Any
 import pytest
 
 from commands.checkout import follow_up
-from commands.inventory import ReleaseOrder, ReserveOrder
+from commands.inventory import DispatchOrder, ReleaseOrder, ReserveOrder
 from domain import CONTEXTS
 from domain.orders import Order
-from tests.given import NOW, ORDER_ID, placed_order
+from tests.given import ORDER_ID, Decision, decide, placed_order
 
 EXPECTED = {
     Order.Created: ReserveOrder(order_id=ORDER_ID),
     Order.Reserved: None,
-    Order.Rejected: None,
+    Order.Rejected: ReleaseOrder(order_id=ORDER_ID),
     Order.Cancelled: ReleaseOrder(order_id=ORDER_ID),
+    Order.Confirmed: None,
+    Order.Shipped: DispatchOrder(order_id=ORDER_ID),
+    Order.Delivered: None,
+    Order.Refunded: None,
 }
 
 
 def events() -> list[Any]:
     """One of each event of an order."""
-    reserved, rejected = placed_order(), placed_order()
-    reserved.reserve(now=NOW)
-    reserved.cancel(reason="no", by="user:1", now=NOW)
-    rejected.reject(reason="none left", now=NOW)
-    return [*reserved.collect_events(), rejected.collect_events()[-1]]
+    way: list[Decision] = [
+        ("reserve", {}),
+        ("confirm", {"payment_id": None}),
+        ("ship", {"carrier": "Post", "tracking_number": "1"}),
+    ]
+    whole = decide(placed_order(), *way, ("deliver", {}), ("refund", {"reason": "broken", "by": "user:1"}))
+    cancelled = decide(placed_order(), ("cancel", {"reason": "no", "by": "user:1"}))
+    rejected = decide(placed_order(), ("reject", {"reason": "none left"}))
+    return [*whole.collect_events(), cancelled.collect_events()[-1], rejected.collect_events()[-1]]
 
 
 @pytest.mark.parametrize("event", events(), ids=lambda event: event.TOPIC)

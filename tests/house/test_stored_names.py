@@ -86,6 +86,7 @@ def test_the_contexts_are_those_that_were_stored() -> None:
         "catalogue": ["category", "product", "slug"],
         "inventory": ["stock"],
         "orders": ["order"],
+        "payments": ["payment"],
     }
 
 

@@ -282,6 +282,7 @@ def test_the_views_of_a_context_are_those_that_follow_its_aggregates() -> None:
         "catalogue": ["catalogue", "categories"],
         "inventory": ["stock"],
         "orders": ["orders", "sales_by_day"],
+        "payments": [],
     }
     assert views_of("nothing") == ()
 
@@ -290,3 +291,30 @@ def test_the_views_of_a_context_are_those_that_follow_its_aggregates() -> None:
 def test_a_row_has_an_id_a_version_and_a_position(view: View[Any]) -> None:
     assert {"id", "version", "position"} <= {each.name for each in fields(view.row)}
     assert view.table == f"{view.name}_v{view.version}"
+
+
+WHOLE_WAY: list[tuple[Decision, OrderStatus, bool]] = [
+    (("reserve", {}), OrderStatus.RESERVED, True),
+    (("confirm", {"payment_id": None}), OrderStatus.CONFIRMED, True),
+    (("ship", {"carrier": "Post", "tracking_number": "RM1"}), OrderStatus.SHIPPED, True),
+    (("deliver", {}), OrderStatus.DELIVERED, True),
+    (("refund", {"reason": "broken", "by": "user:1"}), OrderStatus.REFUNDED, False),
+]
+
+
+def test_the_rows_of_an_order_follow_its_whole_way() -> None:
+    way = decide(placed_order(), *(decision for decision, _, _ in WHOLE_WAY))
+    order_row: Any = None
+    sale_row: Any = None
+    expected = [(OrderStatus.PENDING, False), *((status, counted) for _, status, counted in WHOLE_WAY)]
+    for each, (status, counted) in zip(recorded(way.collect_events()), expected, strict=True):
+        order_row, sale_row = ORDERS.fold(order_row, each), SALES_BY_DAY.fold(sale_row, each)
+        assert (order_row.status, sale_row.counted) == (status, counted)
+    assert (order_row.tracking_number, order_row.reason) == ("RM1", "broken")
+
+
+def test_an_order_that_is_rejected_after_it_was_reserved_is_no_sale() -> None:
+    row: Any = None
+    for each in recorded(decide(placed_order(), ("reserve", {}), ("reject", {"reason": "declined"})).collect_events()):
+        row = SALES_BY_DAY.fold(row, each)
+    assert not row.counted
