@@ -6,7 +6,7 @@ Events are kept as the stored bytes, so what does not survive the log does not s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -89,12 +89,23 @@ class MemoryPersonalData:
 
     def __init__(self) -> None:
         self._sealed: dict[tuple[UUID, str], str] = {}
+        self._destroyed: set[UUID] = set()
 
     async def seal(self, person_id: UUID, *texts: str) -> tuple[str, ...]:
         """See `commands.ports.PersonalData.seal`."""
+        assert person_id not in self._destroyed, "nothing is sealed for an erased person"
         tokens = tuple(f"memory.{len(self._sealed) + place}" for place in range(len(texts)))
         self._sealed |= {(person_id, token): text for token, text in zip(tokens, texts, strict=True)}
         return tokens
+
+    async def open(self, tokens: Iterable[tuple[UUID, str]]) -> list[str | None]:
+        """See `commands.ports.PersonalData.open`."""
+        return [self.opened(person_id, token) for person_id, token in tokens]
+
+    async def destroy(self, person_id: UUID) -> None:
+        """See `commands.ports.PersonalData.destroy`."""
+        self._destroyed.add(person_id)
+        self._sealed = {key: text for key, text in self._sealed.items() if key[0] != person_id}
 
     def opened(self, person_id: UUID, token: str) -> str | None:
         """The text, or None when it was not sealed for this person."""
@@ -119,6 +130,10 @@ class MemoryCredentials:
         """See `commands.ports.Credentials.verify`."""
         return user_id is not None and self._digests.get(user_id) == _password_digest(user_id, password)
 
+    async def destroy(self, user_id: UUID) -> None:
+        """See `commands.ports.Credentials.destroy`."""
+        self._digests.pop(user_id, None)
+
 
 def _password_digest(user_id: UUID, password: str) -> bytes:
     return hashlib.blake2b(password.encode(), salt=user_id.bytes).digest()
@@ -129,12 +144,53 @@ class MemorySessions:
     """See `commands.ports.Sessions`. `opened` lists each session's user, device and moment."""
 
     opened: dict[UUID, tuple[UUID, str, datetime]] = field(default_factory=dict)
+    ended: set[UUID] = field(default_factory=set)
 
     async def open(self, user_id: UUID, *, user_agent: str, now: datetime) -> tuple[UUID, str]:
         """See `commands.ports.Sessions.open`."""
         session_id = UUID(int=len(self.opened) + 1)
         self.opened[session_id] = (user_id, user_agent, now)
         return session_id, f"refresh-{len(self.opened)}"
+
+    async def live(self, user_id: UUID, *, now: datetime) -> set[UUID]:
+        """See `commands.ports.Sessions.live`."""
+        del now
+        return {key for key, (whose, _, _) in self.opened.items() if whose == user_id} - self.ended
+
+    async def end(self, session_ids: Iterable[UUID], *, now: datetime) -> None:
+        """See `commands.ports.Sessions.end`."""
+        del now
+        self.ended |= set(session_ids)
+
+    async def destroy(self, user_id: UUID) -> None:
+        """See `commands.ports.Sessions.destroy`."""
+        self.opened = {key: session for key, session in self.opened.items() if session[0] != user_id}
+
+
+class MemoryMfa:
+    """See `commands.ports.Mfa`. Everybody's codes are 000001, 000002 and so on, each good once."""
+
+    def __init__(self) -> None:
+        self._taken: dict[UUID, set[str]] = {}
+
+    async def prepare(self, user_id: UUID, account: str) -> tuple[str, tuple[str, ...]]:
+        """See `commands.ports.Mfa.prepare`."""
+        self._taken[user_id] = set()
+        return f"otpauth://totp/{account}", ("recovery-1", "recovery-2")
+
+    async def take(self, user_id: UUID, code: str, *, now: datetime) -> bool:
+        """See `commands.ports.Mfa.take`."""
+        del now
+        taken = self._taken.get(user_id)
+        good = code.startswith(("00000", "recovery-"))
+        if taken is None or code in taken or not good:
+            return False
+        taken.add(code)
+        return True
+
+    async def destroy(self, user_id: UUID) -> None:
+        """See `commands.ports.Mfa.destroy`."""
+        self._taken.pop(user_id, None)
 
 
 class MemoryOrderNumbers:
@@ -203,6 +259,7 @@ def memory_ports() -> Ports:
         personal_data=MemoryPersonalData(),
         credentials=MemoryCredentials(),
         sessions=MemorySessions(),
+        mfa=MemoryMfa(),
         order_numbers=MemoryOrderNumbers(),
         clock=FixedClock(),
         ids=CountedIds(),

@@ -39,5 +39,10 @@ class PasswordTable:
         good = await asyncio.to_thread(self._verify, password, row[0] if row else None)
         return good and row is not None
 
+    async def destroy(self, user_id: UUID) -> None:
+        """See `commands.ports.Credentials.destroy`."""
+        async with self._pool.connection() as connection:
+            await connection.execute("DELETE FROM credentials WHERE user_id = %s", [user_id])
+
     def _verify(self, password: str, hashed: str | None) -> bool:
         return self._hashing.verify(password, hashed or self._nobody)

@@ -15,7 +15,7 @@ from domain import CONTEXTS
 from domain.identity import SHARDS
 from projections import VIEWS
 
-FOLLOWERS_BESIDE_VIEWS = {"checkout": ("orders",)}
+FOLLOWERS_BESIDE_VIEWS = {"checkout": ("orders",), "erasure": ("users",)}
 
 _LEDGER = """
 CREATE TABLE IF NOT EXISTS migrations (

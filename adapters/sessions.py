@@ -80,6 +80,28 @@ class SessionTable:
             )
         return session_id, token
 
+    async def live(self, user_id: UUID, *, now: datetime) -> set[UUID]:
+        """See `commands.ports.Sessions.live`."""
+        async with self._pool.connection() as connection:
+            rows = await connection.execute(
+                "SELECT session_id FROM sessions WHERE user_id = %s AND revoked_at IS NULL AND expires_at > %s",
+                [user_id, now],
+            )
+            return {row[0] for row in await rows.fetchall()}
+
+    async def end(self, session_ids: Iterable[UUID], *, now: datetime) -> None:
+        """See `commands.ports.Sessions.end`."""
+        async with self._pool.connection() as connection:
+            await connection.execute(
+                "UPDATE sessions SET revoked_at = %s WHERE session_id = ANY(%s) AND revoked_at IS NULL",
+                [now, list(session_ids)],
+            )
+
+    async def destroy(self, user_id: UUID) -> None:
+        """See `commands.ports.Sessions.destroy`."""
+        async with self._pool.connection() as connection:
+            await connection.execute("DELETE FROM sessions WHERE user_id = %s", [user_id])
+
     async def rotate(self, token: str) -> tuple[UUID, UUID, str]:
         """User, session and the next refresh token. Raises BadCredentials for an unknown or ended one, and
         TokenReused, after ending the session, for one that was used before."""

@@ -21,6 +21,7 @@ from adapters.consistency import ViewPositions
 from adapters.event_store import PostgresEventStore
 from adapters.log import EventLog
 from adapters.metrics import PrometheusMeter
+from adapters.mfa import MfaTable
 from adapters.passwords import PasswordTable
 from adapters.personal_data import PersonalDataBox
 from adapters.read_store import ReadStore
@@ -126,6 +127,7 @@ async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]
                 personal_data=personal_data,
                 credentials=PasswordTable(pool),
                 sessions=sessions,
+                mfa=MfaTable(pool, personal_data),
                 order_numbers=OrderNumberSequence(pool),
                 clock=SystemClock(),
                 ids=UuidV7(),

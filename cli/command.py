@@ -65,7 +65,9 @@ async def _execute(settings: Any, listed: Any, given: str, key: str | None) -> s
             outcome = await kontor.pipeline.execute(request, actor=Actor.system("operator"), idempotency_key=key)
             return receipt_of(kontor, request, outcome).model_dump_json(by_alias=True, indent=2)
     except ValidationError as error:
-        raise Problem("; ".join(f"{'.'.join(each['field']) or 'input'}: {each['message']}" for each in readable(error))) from error
+        raise Problem(
+            "; ".join(f"{'.'.join(each['field']) or 'input'}: {each['message']}" for each in readable(error))
+        ) from error
     except DomainError as error:
         raise Problem(f"{error.code}: {error.message}") from error
     except Forbidden as error:

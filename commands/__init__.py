@@ -24,7 +24,7 @@ from commands.categories import (
     remove_category,
     update_category,
 )
-from commands.handling import Command, anyone, signed_in, staff, system
+from commands.handling import Command, admin, anyone, signed_in, staff, system
 from commands.inventory import (
     AdjustStock,
     DispatchOrder,
@@ -69,13 +69,45 @@ from commands.payments import (
     request_payment,
     void_payment,
 )
-from commands.users import RegisterUser, SignIn, register_user, sign_in
+from commands.users import (
+    ChangePassword,
+    ConfirmMfa,
+    DisableMfa,
+    EnableMfa,
+    EraseUser,
+    GrantRole,
+    RegisterUser,
+    RevokeRole,
+    SignIn,
+    SignOut,
+    UpdateProfile,
+    change_password,
+    confirm_mfa,
+    disable_mfa,
+    enable_mfa,
+    erase_user,
+    grant_role,
+    register_user,
+    revoke_role,
+    sign_in,
+    sign_out,
+    update_profile,
+)
 
 COMMANDS: Final = {
     command.request: command
     for command in (
         Command(RegisterUser, register_user, anyone),
         Command(SignIn, sign_in, anyone),
+        Command(SignOut, sign_out, signed_in),
+        Command(UpdateProfile, update_profile, signed_in),
+        Command(ChangePassword, change_password, signed_in),
+        Command(EnableMfa, enable_mfa, signed_in),
+        Command(ConfirmMfa, confirm_mfa, signed_in),
+        Command(DisableMfa, disable_mfa, signed_in),
+        Command(GrantRole, grant_role, admin),
+        Command(RevokeRole, revoke_role, admin),
+        Command(EraseUser, erase_user, signed_in),
         Command(AddCategory, add_category, staff),
         Command(UpdateCategory, update_category, staff),
         Command(RemoveCategory, remove_category, staff),

@@ -155,12 +155,14 @@ def require_version(aggregate: Aggregate, expected: int | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a handler decided: the aggregate it was about, a secret for the caller that is never stored, and
-    a refusal that is raised only after the events are saved (a failed sign-in is a fact)."""
+    """What a handler decided: the aggregate it was about, a secret for the caller that is never stored, a refusal
+    that is raised only after the events are saved (a failed sign-in is a fact), and what is done once they are
+    (lost if the process dies in between, so it must be safe to miss or done by others as well)."""
 
     aggregate: Aggregate
     secret: Mapping[str, str] = field(default_factory=dict)
     refusal: DomainError | None = None
+    after: Callable[[], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +318,8 @@ class Pipeline:
                 events=events,
             )
             heads = await self._ports.store.append(append) or heads
+        if result.after is not None:
+            await result.after()
         if result.refusal is not None:
             raise result.refusal
         return Outcome(execution.command_id, aggregate.id, aggregate.version, False, heads, aggregate, result.secret)

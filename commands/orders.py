@@ -169,7 +169,8 @@ async def _customer(command: PlaceOrder, work: Work) -> UserId:
     customer_id = command.customer_id or work.actor.user_id
     if customer_id is None:
         raise Invalid("Say for whom: an order needs a customer.", field=("customerId",))
-    if await work.load(User, customer_id) is None:
+    customer = await work.load(User, customer_id)
+    if customer is None or customer.erased:
         raise NotFound(f"There is no customer {customer_id}.", field=("customerId",))
     return UserId(customer_id)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -81,8 +81,14 @@ class PersonalData(Protocol):
     async def seal(self, person_id: UUID, *texts: str) -> tuple[str, ...]:
         """Tokens that only the person's key opens; makes the key on first use."""
 
+    async def open(self, tokens: Iterable[tuple[UUID, str]]) -> list[str | None]:
+        """The texts, in order; None where the person's key is gone."""
+
     def digest(self, text: str) -> str:
         """A keyed digest: equal for equal texts, and useless without the key."""
+
+    async def destroy(self, person_id: UUID) -> None:
+        """Destroy the person's key for ever; nothing personal can be sealed for them again. Safe to repeat."""
 
 
 class Credentials(Protocol):
@@ -94,12 +100,38 @@ class Credentials(Protocol):
     async def verify(self, user_id: UUID | None, password: str) -> bool:
         """True when the password is the user's; takes as long for a user that does not exist."""
 
+    async def destroy(self, user_id: UUID) -> None:
+        """No password is the user's any more. Safe to repeat."""
+
 
 class Sessions(Protocol):
     """Signed-in devices; not facts, so not in the log."""
 
     async def open(self, user_id: UUID, *, user_agent: str, now: datetime) -> tuple[UUID, str]:
         """A new session: its id and its refresh token, which is stored only as a digest."""
+
+    async def live(self, user_id: UUID, *, now: datetime) -> set[UUID]:
+        """The user's sessions that are neither ended nor expired."""
+
+    async def end(self, session_ids: Iterable[UUID], *, now: datetime) -> None:
+        """End these. Access tokens that are out stay good for the rest of their short life. Safe to repeat."""
+
+    async def destroy(self, user_id: UUID) -> None:
+        """Nothing is known of the user's sessions any more. Safe to repeat."""
+
+
+class Mfa(Protocol):
+    """Second factors; not facts, so not in the log."""
+
+    async def prepare(self, user_id: UUID, account: str) -> tuple[str, tuple[str, ...]]:
+        """A new secret, over any earlier one: its provisioning URI and its recovery codes. Nothing asks for codes
+        before the account says so."""
+
+    async def take(self, user_id: UUID, code: str, *, now: datetime) -> bool:
+        """True once for each code, of time or recovery, that is the user's."""
+
+    async def destroy(self, user_id: UUID) -> None:
+        """No code is the user's any more. Safe to repeat."""
 
 
 class OrderNumbers(Protocol):
@@ -137,6 +169,7 @@ class Ports:
     personal_data: PersonalData
     credentials: Credentials
     sessions: Sessions
+    mfa: Mfa
     order_numbers: OrderNumbers
     clock: Clock
     ids: Ids

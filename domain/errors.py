@@ -60,6 +60,18 @@ class BadCredentials(DomainError):
     code = "BAD_CREDENTIALS"
 
 
+class MfaRequired(DomainError):
+    """The account has a second factor and no code came with the password."""
+
+    code = "MFA_REQUIRED"
+
+
+class MfaInvalid(DomainError):
+    """The code is not the account's, or was used before."""
+
+    code = "MFA_INVALID"
+
+
 class WeakPassword(DomainError):
     """The password is too short, too long, or is the e-mail address."""
 

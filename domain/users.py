@@ -1,7 +1,8 @@
 """Users and the claims on their e-mail addresses.
 
 Names and addresses enter sealed (see `commands.ports.PersonalData`): this module never sees them in clear.
-Passwords and sessions are not facts and are not here.
+Passwords, sessions and second factors are not facts and are not here; that they changed is one. An erased account
+decides nothing any more.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from uuid import UUID
 
 from eventsourcing.domain import Aggregate
 
+from domain.errors import AlreadyExists, IllegalTransition
 from domain.identity import EmailClaimId, UserId
 
 USER_AGENT_LENGTH_MAX: Final = 200
@@ -40,6 +42,32 @@ class User(Aggregate):
 
         def apply(self, aggregate: User) -> None:
             aggregate.email, aggregate.name, aggregate.roles = self.email, self.name, self.roles
+            aggregate.mfa_enabled, aggregate.erased = False, False
+
+    class ProfileUpdated(Aggregate.Event):
+        TOPIC = "user.profile_updated"
+        email: str | None
+        name: str | None
+
+        def apply(self, aggregate: User) -> None:
+            aggregate.email = aggregate.email if self.email is None else self.email
+            aggregate.name = aggregate.name if self.name is None else self.name
+
+    class RoleGranted(Aggregate.Event):
+        TOPIC = "user.role_granted"
+        role: Role
+        by: str
+
+        def apply(self, aggregate: User) -> None:
+            aggregate.roles = (*aggregate.roles, self.role)
+
+    class RoleRevoked(Aggregate.Event):
+        TOPIC = "user.role_revoked"
+        role: Role
+        by: str
+
+        def apply(self, aggregate: User) -> None:
+            aggregate.roles = tuple(role for role in aggregate.roles if role is not self.role)
 
     class SignedIn(Aggregate.Event):
         TOPIC = "user.signed_in"
@@ -50,9 +78,41 @@ class User(Aggregate):
         TOPIC = "user.sign_in_failed"
         reason: str
 
+    class PasswordChanged(Aggregate.Event):
+        TOPIC = "user.password_changed"
+        reason: str
+
+    class MfaEnabled(Aggregate.Event):
+        TOPIC = "user.mfa_enabled"
+        reason: str
+
+        def apply(self, aggregate: User) -> None:
+            aggregate.mfa_enabled = True
+
+    class MfaDisabled(Aggregate.Event):
+        TOPIC = "user.mfa_disabled"
+        reason: str
+
+        def apply(self, aggregate: User) -> None:
+            aggregate.mfa_enabled = False
+
+    class SessionsRevoked(Aggregate.Event):
+        TOPIC = "user.sessions_revoked"
+        reason: str
+
+    class Erased(Aggregate.Event):
+        TOPIC = "user.erased"
+        by: str
+
+        def apply(self, aggregate: User) -> None:
+            aggregate.email, aggregate.name, aggregate.roles = "", "", ()
+            aggregate.mfa_enabled, aggregate.erased = False, True
+
     email: str
     name: str
     roles: tuple[Role, ...]
+    mfa_enabled: bool
+    erased: bool
 
     def __init__(self) -> None:
         """State comes from events alone; see `Created.apply`."""
@@ -63,17 +123,73 @@ class User(Aggregate):
     ) -> User:
         return cls._create(cls.Created, id=user_id, timestamp=now, email=sealed_email, name=sealed_name, roles=roles)
 
+    def update_profile(self, *, sealed_email: str | None, sealed_name: str | None, now: datetime) -> None:
+        """Another address or name; None leaves what there is. Whether it is another, only the caller can tell."""
+        self._require_account()
+        if sealed_email is not None or sealed_name is not None:
+            self.trigger_event(self.ProfileUpdated, timestamp=now, email=sealed_email, name=sealed_name)
+
+    def grant(self, *, role: Role, by: str, now: datetime) -> None:
+        """Nothing happens when the role is there."""
+        self._require_account()
+        if role not in self.roles:
+            self.trigger_event(self.RoleGranted, timestamp=now, role=role, by=by)
+
+    def revoke(self, *, role: Role, by: str, now: datetime) -> None:
+        """Nothing happens when the role is not there."""
+        self._require_account()
+        if role in self.roles:
+            self.trigger_event(self.RoleRevoked, timestamp=now, role=role, by=by)
+
     def sign_in(self, *, session_id: UUID, user_agent: str, now: datetime) -> None:
+        """A session was opened."""
+        self._require_account()
         self.trigger_event(
             self.SignedIn, timestamp=now, session_id=session_id, user_agent=user_agent[:USER_AGENT_LENGTH_MAX]
         )
 
     def refuse_sign_in(self, *, reason: str, now: datetime) -> None:
+        """Somebody tried and failed."""
+        self._require_account()
         self.trigger_event(self.SignInFailed, timestamp=now, reason=reason)
+
+    def change_password(self, *, reason: str, now: datetime) -> None:
+        """The password is another one, so nobody stays signed in."""
+        self._require_account()
+        self.trigger_event(self.PasswordChanged, timestamp=now, reason=reason)
+        self.trigger_event(self.SessionsRevoked, timestamp=now, reason=reason)
+
+    def revoke_sessions(self, *, reason: str, now: datetime) -> None:
+        """Sessions were ended."""
+        self._require_account()
+        self.trigger_event(self.SessionsRevoked, timestamp=now, reason=reason)
+
+    def enable_mfa(self, *, reason: str, now: datetime) -> None:
+        """Signing in needs a second factor from now on; nothing happens when it does already."""
+        self._require_account()
+        if not self.mfa_enabled:
+            self.trigger_event(self.MfaEnabled, timestamp=now, reason=reason)
+
+    def disable_mfa(self, *, reason: str, now: datetime) -> None:
+        """The password is enough; nothing happens when it is already."""
+        self._require_account()
+        if self.mfa_enabled:
+            self.trigger_event(self.MfaDisabled, timestamp=now, reason=reason)
+
+    def erase(self, *, by: str, now: datetime) -> None:
+        """Nothing personal is left; the second time nothing happens. What was sealed loses its key beside this."""
+        if not self.erased:
+            self.trigger_event(self.Erased, timestamp=now, by=by)
+
+    def _require_account(self) -> None:
+        if self.erased:
+            raise IllegalTransition(f"The account {self.id} is ERASED; nothing can be done with it any more.")
 
 
 class EmailClaim(Aggregate):
-    """Makes an address unique: its id is derived from the address's keyed digest, so a second claim is a conflict."""
+    """Makes an address unique: its id is derived from the address's keyed digest, so a second claim is a conflict.
+
+    Released, it may be claimed again, by anybody."""
 
     TOPIC = "email"
 
@@ -84,7 +200,21 @@ class EmailClaim(Aggregate):
         def apply(self, aggregate: EmailClaim) -> None:
             aggregate.user_id = UserId(self.user_id)
 
-    user_id: UserId
+    class Released(Aggregate.Event):
+        TOPIC = "email.released"
+        user_id: UUID
+
+        def apply(self, aggregate: EmailClaim) -> None:
+            aggregate.user_id = None
+
+    class Reclaimed(Aggregate.Event):
+        TOPIC = "email.reclaimed"
+        user_id: UUID
+
+        def apply(self, aggregate: EmailClaim) -> None:
+            aggregate.user_id = UserId(self.user_id)
+
+    user_id: UserId | None
 
     def __init__(self) -> None:
         """State comes from events alone."""
@@ -92,3 +222,16 @@ class EmailClaim(Aggregate):
     @classmethod
     def claim(cls, *, claim_id: EmailClaimId, user_id: UserId, now: datetime) -> EmailClaim:
         return cls._create(cls.Created, id=claim_id, timestamp=now, user_id=user_id)
+
+    def reclaim(self, *, user_id: UserId, now: datetime) -> None:
+        """Nothing happens when it is this user's. Raises AlreadyExists when it is somebody else's."""
+        if self.user_id == user_id:
+            return
+        if self.user_id is not None:
+            raise AlreadyExists("An account with this e-mail address exists; choose another address.", field=("email",))
+        self.trigger_event(self.Reclaimed, timestamp=now, user_id=user_id)
+
+    def release(self, *, user_id: UserId, now: datetime) -> None:
+        """Nothing happens unless it is this user's."""
+        if self.user_id == user_id:
+            self.trigger_event(self.Released, timestamp=now, user_id=user_id)

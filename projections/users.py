@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -18,11 +18,12 @@ class UserRow:
     name_sealed: str
     roles: tuple[Role, ...]
     created_at: datetime
+    mfa_enabled: bool = False
     version: int = 0
     position: int = 0
 
 
-def evolve(row: UserRow | None, recorded: Recorded) -> UserRow:
+def evolve(row: UserRow | None, recorded: Recorded) -> UserRow:  # noqa: PLR0911  # one line per event
     match recorded.event:
         case User.Created() as registered:
             return UserRow(
@@ -32,8 +33,21 @@ def evolve(row: UserRow | None, recorded: Recorded) -> UserRow:
                 roles=registered.roles,
                 created_at=recorded.recorded_at,
             )
+    assert row is not None, recorded
+    match recorded.event:
+        case User.ProfileUpdated(email=email, name=name):
+            return replace(row, email_sealed=email or row.email_sealed, name_sealed=name or row.name_sealed)
+        case User.RoleGranted(role=role):
+            return replace(row, roles=(*row.roles, role))
+        case User.RoleRevoked(role=role):
+            return replace(row, roles=tuple(each for each in row.roles if each is not role))
+        case User.MfaEnabled():
+            return replace(row, mfa_enabled=True)
+        case User.MfaDisabled():
+            return replace(row, mfa_enabled=False)
+        case User.Erased():
+            return replace(row, email_sealed="", name_sealed="", roles=(), mfa_enabled=False)
         case _:
-            assert row is not None, recorded
             return row
 
 

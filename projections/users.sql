@@ -4,7 +4,10 @@ CREATE TABLE IF NOT EXISTS users_v1 (
     name_sealed   text        NOT NULL,
     roles         text[]      NOT NULL,
     created_at    timestamptz NOT NULL,
+    mfa_enabled   boolean     NOT NULL DEFAULT false,
     version       bigint      NOT NULL,
     position      bigint      NOT NULL
 ) WITH (fillfactor = 80);
+-- A table made before there were second factors: nobody had one.
+ALTER TABLE users_v1 ADD COLUMN IF NOT EXISTS mfa_enabled boolean NOT NULL DEFAULT false;
 CREATE INDEX IF NOT EXISTS users_v1_by_position ON users_v1 (position);

@@ -1,4 +1,4 @@
-"""Users: the agent that folds the topic `users` into its views."""
+"""Users: the agent that folds the topic `users` into its views, and destroys what was erased."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Any
 
 from faust.streams import Stream
 
+from streams import erasure
 from streams.app import agent, app
 
 
 @agent("users", name="users")
 async def users(stream: Stream[Any]) -> None:
-    await app.follow(stream, "users", app.view_followers("users"))
+    await app.follow(stream, "users", [*app.view_followers("users"), erasure.FOLLOWER])

@@ -13,7 +13,7 @@ import streams.inventory
 import streams.orders
 import streams.users  # noqa: F401  # importing declares the agents
 from domain import CONTEXTS
-from streams import checkout, tail
+from streams import checkout, erasure, tail
 from streams.app import announce_ready, app
 
 
@@ -23,7 +23,8 @@ async def copy() -> None:
 
 async def watch_tail() -> None:
     views = {follower.name: follower for context in CONTEXTS for follower in app.view_followers(context)}
-    await tail.watch(views | {checkout.FOLLOWER.name: checkout.FOLLOWER})
+    beside = (checkout.FOLLOWER, erasure.FOLLOWER)
+    await tail.watch(views | {follower.name: follower for follower in beside})
 
 
 async def ready() -> None:

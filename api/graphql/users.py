@@ -9,14 +9,27 @@ from uuid import UUID
 import strawberry
 
 from adapters.sessions import ACCESS_TOKEN_S
-from api.graphql.context import Info, RequestContext, parsed_id
+from api.graphql.context import Info, RequestContext, parsed_id, required_id
 from api.graphql.node import Node
-from api.graphql.receipts import Answer, Receipt, UserError, answered
+from api.graphql.receipts import Answer, OkPayload, Receipt, UserError, answered
 from api.graphql.resolvers import resolver
 from api.graphql.scalars import ConsistencyToken
-from commands.users import RegisterUser, SignIn
+from commands.users import (
+    ChangePassword,
+    ConfirmMfa,
+    DisableMfa,
+    EnableMfa,
+    EraseUser,
+    GrantRole,
+    RegisterUser,
+    RevokeRole,
+    SignIn,
+    SignOut,
+    UpdateProfile,
+)
 from domain import users as domain
 from domain.errors import BadCredentials, DomainError
+from domain.identity import UserId
 from domain.users import Role
 from projections.users import UserRow
 
@@ -26,12 +39,14 @@ if TYPE_CHECKING:
 strawberry.enum(Role, description="What an account may do.")
 # Shown in place of what a destroyed key has made unreadable for ever.
 ERASED: Final = "(erased)"
+NO_SESSION: Final = UUID(int=0)
 
 
 @strawberry.type(description="A person with an account.")
 class User(Node):
     roles: list[Role] = strawberry.field(description="What the account may do.")
     created_at: datetime = strawberry.field(description="When it was opened.")
+    mfa_enabled: bool = strawberry.field(description="Does signing in need a second factor?")
     version: int = strawberry.field(description="The account's version.")
     email_sealed: strawberry.Private[str]
     name_sealed: strawberry.Private[str]
@@ -65,6 +80,7 @@ class User(Node):
             id=strawberry.ID(str(row.id)),
             roles=list(row.roles),
             created_at=row.created_at,
+            mfa_enabled=row.mfa_enabled,
             version=row.version,
             email_sealed=row.email_sealed,
             name_sealed=row.name_sealed,
@@ -77,6 +93,7 @@ class User(Node):
             id=strawberry.ID(str(user.id)),
             roles=list(user.roles),
             created_at=user.created_on,
+            mfa_enabled=user.mfa_enabled,
             version=user.version,
             email_sealed=user.email,
             name_sealed=user.name,
@@ -116,6 +133,28 @@ class SignInPayload:
     user: User | None = strawberry.field(description="Who signed in.")
 
 
+@strawberry.type(description="The answer about a second factor.")
+class MfaPayload:
+    ok: bool = strawberry.field(description="Was it done?")
+    user_errors: list[UserError] = strawberry.field(description="Why not; empty when it was done.")
+    receipt: Receipt | None = strawberry.field(description="What was stored.")
+    provisioning_uri: str | None = strawberry.field(description="For an authenticator, as a QR code. Told once.")
+    recovery_codes: list[str] | None = strawberry.field(description="Each good once, without it. Told once.")
+
+    @classmethod
+    def of(cls, answer: Answer) -> MfaPayload:
+        """The answer in the contract's shape."""
+        secret = answer.outcome.secret if answer.outcome else {}
+        codes = secret.get("recovery_codes")
+        return cls(
+            ok=answer.ok,
+            user_errors=answer.errors,
+            receipt=answer.receipt,
+            provisioning_uri=secret.get("provisioning_uri"),
+            recovery_codes=codes.split("\n") if codes else None,
+        )
+
+
 @strawberry.input(description="A new account.")
 class RegisterUserInput:
     email: str = strawberry.field(description="An address without an account.")
@@ -127,6 +166,7 @@ class RegisterUserInput:
 class SignInInput:
     email: str = strawberry.field(description="The account's address.")
     password: str = strawberry.field(description="Its password.")
+    mfa_code: str | None = strawberry.field(default=None, description="A code of time or recovery, where it needs one.")
 
 
 async def user_by_id(context: RequestContext, user_id: UUID | None) -> User | None:
@@ -177,7 +217,9 @@ class UsersMutation:
     async def sign_in(self, info: Info, input: SignInInput) -> SignInPayload:
         """See `commands.users.sign_in`. Takes no idempotency key: tokens are never stored, so never repeated."""
         context = info.context
-        request = SignIn(email=input.email, password=input.password, user_agent=context.user_agent)
+        request = SignIn(
+            email=input.email, password=input.password, mfa_code=input.mfa_code, user_agent=context.user_agent
+        )
         try:
             outcome = await context.kontor.pipeline.execute(request, actor=context.actor)
         except DomainError as error:
@@ -198,3 +240,71 @@ class UsersMutation:
         except DomainError as error:
             return SignInPayload(ok=False, user_errors=[UserError.of(error)], tokens=None, user=None)
         return signed_in_payload(context, user, session_id=session_id, refresh_token=fresh)
+
+    @resolver("End one of one's own sessions; without an id, all of them.")
+    async def sign_out(self, info: Info, session_id: strawberry.ID | None = None) -> OkPayload:
+        """See `commands.users.sign_out`. An id that is none ends nothing."""
+        request = SignOut(session_id=None if session_id is None else parsed_id(session_id) or NO_SESSION)
+        return OkPayload.of(await answered(info.context, lambda: request, None))
+
+    @resolver("Change one's own name or address.")
+    async def update_profile(
+        self,
+        info: Info,
+        name: str | None = None,
+        email: str | None = None,
+        idempotency_key: strawberry.ID | None = None,
+    ) -> UserPayload:
+        """See `commands.users.update_profile`."""
+        request = UpdateProfile(name=name, email=email)
+        return UserPayload.of(await answered(info.context, lambda: request, idempotency_key))
+
+    @resolver("Change one's own password. Every session ends.")
+    async def change_password(self, info: Info, current: str, new: str) -> OkPayload:
+        """See `commands.users.change_password`."""
+        return OkPayload.of(await answered(info.context, lambda: ChangePassword(current=current, new=new), None))
+
+    @resolver("Ask for a second factor; it counts once a code has confirmed it.")
+    async def enable_mfa(self, info: Info) -> MfaPayload:
+        """See `commands.users.enable_mfa`."""
+        return MfaPayload.of(await answered(info.context, EnableMfa, None))
+
+    @resolver("Show that the authenticator works: from now on signing in needs a code.")
+    async def confirm_mfa(self, info: Info, code: str) -> MfaPayload:
+        """See `commands.users.confirm_mfa`."""
+        return MfaPayload.of(await answered(info.context, lambda: ConfirmMfa(code=code), None))
+
+    @resolver("Give the second factor up.")
+    async def disable_mfa(self, info: Info, code: str) -> OkPayload:
+        """See `commands.users.disable_mfa`."""
+        return OkPayload.of(await answered(info.context, lambda: DisableMfa(code=code), None))
+
+    @resolver("Let an account do more; for ADMIN.")
+    async def grant_role(
+        self, info: Info, user_id: strawberry.ID, role: Role, idempotency_key: strawberry.ID | None = None
+    ) -> UserPayload:
+        """See `commands.users.grant_role`."""
+        return UserPayload.of(
+            await answered(info.context, lambda: GrantRole(user_id=_named(user_id), role=role), idempotency_key)
+        )
+
+    @resolver("Let an account do less; for ADMIN.")
+    async def revoke_role(
+        self, info: Info, user_id: strawberry.ID, role: Role, idempotency_key: strawberry.ID | None = None
+    ) -> UserPayload:
+        """See `commands.users.revoke_role`."""
+        return UserPayload.of(
+            await answered(info.context, lambda: RevokeRole(user_id=_named(user_id), role=role), idempotency_key)
+        )
+
+    @resolver("Make everything personal of an account unreadable, for ever; for itself and ADMIN.")
+    async def erase_user(
+        self, info: Info, user_id: strawberry.ID, idempotency_key: strawberry.ID | None = None
+    ) -> OkPayload:
+        """See `commands.users.erase_user`."""
+        return OkPayload.of(await answered(info.context, lambda: EraseUser(user_id=_named(user_id)), idempotency_key))
+
+
+def _named(user_id: str) -> UserId:
+    """Raises NotFound."""
+    return UserId(required_id(user_id, what="user", field="userId"))

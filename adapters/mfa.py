@@ -1,0 +1,100 @@
+"""Second factors: time-based codes (RFC 6238: SHA-1, six digits, 30 s) and recovery codes, each good once."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import secrets
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+from uuid import UUID
+
+from psycopg_pool import AsyncConnectionPool
+
+from adapters.personal_data import PersonalDataBox
+
+SECRET_BYTES: Final = 20
+DIGITS: Final = 6
+STEP_S: Final = 30
+STEPS_ASIDE: Final = 1  # a clock may be so many steps off
+RECOVERY_CODES: Final = 10
+CODE_LENGTH_MAX: Final = 40
+ISSUER: Final = "Kontor"
+
+
+def code_at(secret: bytes, step: int, digits: int = DIGITS) -> str:
+    """The code of a time step, RFC 4226's truncation."""
+    digest = hmac.digest(secret, step.to_bytes(8, "big"), "sha1")
+    offset = digest[-1] & 0x0F
+    number = int.from_bytes(digest[offset : offset + 4], "big") & 0x7FFF_FFFF
+    return f"{number % 10**digits:0{digits}}"
+
+
+def provisioning_uri(secret: bytes, account: str) -> str:
+    """What an authenticator application reads as a QR code."""
+    key = base64.b32encode(secret).decode().rstrip("=")
+    return f"otpauth://totp/{ISSUER}:{quote(account)}?{urlencode({'secret': key, 'issuer': ISSUER})}"
+
+
+class MfaTable:
+    """See `commands.ports.Mfa`."""
+
+    def __init__(self, pool: AsyncConnectionPool[Any], personal_data: PersonalDataBox) -> None:
+        self._pool = pool
+        self._personal_data = personal_data
+
+    async def prepare(self, user_id: UUID, account: str) -> tuple[str, tuple[str, ...]]:
+        """See `commands.ports.Mfa.prepare`."""
+        secret = secrets.token_bytes(SECRET_BYTES)
+        (sealed,) = await self._personal_data.seal(user_id, base64.b32encode(secret).decode())
+        codes = tuple(f"{secrets.token_hex(4)}-{secrets.token_hex(4)}" for _ in range(RECOVERY_CODES))
+        async with self._pool.connection() as connection:
+            await connection.execute(
+                "INSERT INTO mfa (user_id, secret_sealed, recovery_digests) VALUES (%s, %s, %s) ON CONFLICT (user_id)"
+                " DO UPDATE SET secret_sealed = excluded.secret_sealed, recovery_digests = excluded.recovery_digests,"
+                " last_step = 0",
+                [user_id, sealed, [self._digest(user_id, code) for code in codes]],
+            )
+        return provisioning_uri(secret, account), codes
+
+    async def take(self, user_id: UUID, code: str, *, now: datetime) -> bool:
+        """See `commands.ports.Mfa.take`."""
+        code = code[:CODE_LENGTH_MAX].strip().lower()
+        async with self._pool.connection() as connection:
+            row = await (
+                await connection.execute("SELECT secret_sealed FROM mfa WHERE user_id = %s", [user_id])
+            ).fetchone()
+            if row is None:
+                return False
+            (secret,) = await self._personal_data.open([(user_id, row[0])])
+            step = None if secret is None else matching_step(base64.b32decode(secret), code, now)
+            if step is not None:
+                used = await connection.execute(
+                    "UPDATE mfa SET last_step = %s WHERE user_id = %s AND last_step < %s", [step, user_id, step]
+                )
+            else:
+                digest = self._digest(user_id, code)
+                used = await connection.execute(
+                    "UPDATE mfa SET recovery_digests = array_remove(recovery_digests, %s)"
+                    " WHERE user_id = %s AND %s = ANY(recovery_digests)",
+                    [digest, user_id, digest],
+                )
+            return bool(used.rowcount == 1)
+
+    async def destroy(self, user_id: UUID) -> None:
+        """See `commands.ports.Mfa.destroy`."""
+        async with self._pool.connection() as connection:
+            await connection.execute("DELETE FROM mfa WHERE user_id = %s", [user_id])
+
+    def _digest(self, user_id: UUID, code: str) -> str:
+        return self._personal_data.digest(f"recovery:{user_id}:{code}")
+
+
+def matching_step(secret: bytes, code: str, now: datetime) -> int | None:
+    """The time step, at most STEPS_ASIDE from now, whose code this is."""
+    present = int(now.timestamp()) // STEP_S
+    for step in range(present - STEPS_ASIDE, present + STEPS_ASIDE + 1):
+        if hmac.compare_digest(code_at(secret, step).encode(), code.encode()):
+            return step
+    return None

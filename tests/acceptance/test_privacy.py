@@ -1,0 +1,157 @@
+"""Erasing a person on the running system: afterwards nobody finds a byte of the name or the address."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from typing import Any
+
+import aiohttp
+import psycopg
+import pytest
+import redis.asyncio
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from adapters.wiring import open_kontor
+from domain.identity import SHARDS
+from domain.users import User
+from tests.adapters.test_event_store import append_of
+from tests.api.test_road_of_one_order import Client
+from tests.conftest import Stack
+from tests.given import NOW
+
+pytestmark = pytest.mark.acceptance
+PASSWORD = "correct horse battery staple"
+REGISTER = "mutation($i: RegisterUserInput!) { registerUser(input: $i) { ok user { id } userErrors { code } } }"
+ERASE = "mutation($id: ID!) { eraseUser(userId: $id) { ok receipt { token } userErrors { message } } }"
+PROFILE = "mutation($n: String, $e: String) { updateProfile(name: $n, email: $e) { ok userErrors { message } } }"
+SIGN_IN = "mutation($i: SignInInput!) { signIn(input: $i) { ok userErrors { code } } }"
+USER = "query($id: ID!, $t: ConsistencyToken) { user(id: $id, consistentWith: $t) { email name roles mfaEnabled } }"
+
+
+async def in_tables(url: str, needles: list[str]) -> list[str]:
+    """The tables with a live row that holds one of these."""
+    found = []
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        tables = await (
+            await connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+        ).fetchall()
+        for (table,) in tables:
+            rows = await connection.execute(f'SELECT t::text, t FROM "{table}" t'.encode())
+            async for text, _ in rows:
+                # bytea shows as hexadecimal digits.
+                if any(needle in text or needle.encode().hex() in text for needle in needles):
+                    found.append(table)
+    return sorted(set(found))
+
+
+async def in_redis(url: str, needles: list[str]) -> list[str]:
+    client = redis.asyncio.from_url(url)
+    found = []
+    async for key in client.scan_iter():
+        held = await client.dump(key) or b""
+        if any(needle.encode() in key + held for needle in needles):
+            found.append(key.decode())
+        kind = (await client.type(key)).decode()
+        values: Any = {"string": client.get, "hash": client.hgetall}.get(kind)
+        shown = str(await values(key)) if values else ""
+        if any(needle in shown for needle in needles):
+            found.append(key.decode())
+    await client.aclose()
+    return found
+
+
+async def in_kafka(url: str, needles: list[str]) -> list[str]:
+    """The topics with a record that holds one of these."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=url, enable_auto_commit=False)
+    await consumer.start()
+    found = set()
+    try:
+        for topic in [each for each in await consumer.topics() if not each.startswith("__")]:
+            partitions = [TopicPartition(topic, shard) for shard in range(SHARDS)]
+            ends = await consumer.end_offsets(partitions)
+            for partition in (each for each in partitions if ends[each]):
+                consumer.assign([partition])
+                await consumer.seek_to_beginning(partition)
+                while await consumer.position(partition) < ends[partition]:
+                    fetched = await consumer.getmany(partition, timeout_ms=1000)
+                    for record in fetched.get(partition, []):
+                        whole = (record.value or b"") + (record.key or b"") + repr(record.headers).encode()
+                        if any(needle.encode() in whole for needle in needles):
+                            found.add(topic)
+    finally:
+        await consumer.stop()
+    return sorted(found)
+
+
+async def key_is_destroyed(url: str, user_id: str) -> bool:
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        rows = await (
+            await connection.execute("SELECT wrapped_key IS NULL FROM person_keys WHERE person_id = %s", [user_id])
+        ).fetchone()
+    return bool(rows and rows[0])
+
+
+async def test_after_erasing_nothing_personal_is_left_anywhere(stack: Stack) -> None:
+    mark = uuid.uuid4().hex[:10]
+    names, emails = (
+        [f"Zebulon {mark}", f"Quirinus {mark}"],
+        [f"zeb.{mark}@person.example", f"qui.{mark}@person.example"],
+    )
+    needles = [*names, *emails, PASSWORD, mark]
+    status = stack.status
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as http:
+        anyone = Client(http, status["http_url"])
+        made = await anyone(REGISTER, i={"email": emails[0], "name": names[0], "password": PASSWORD})
+        user_id = made["registerUser"]["user"]["id"]
+        await anyone(SIGN_IN, i={"email": emails[0], "password": "wrong password!"})
+        person = await anyone.signed_in(emails[0], PASSWORD)
+        assert (await person(PROFILE, n=names[1], e=emails[1]))["updateProfile"]["ok"]
+        assert (await person(USER, id=user_id))["user"]["name"] in names
+        clash = await anyone(REGISTER, i={"email": emails[1], "name": "x", "password": PASSWORD})
+        assert clash["registerUser"]["userErrors"][0]["code"] == "ALREADY_EXISTS"
+
+        erased = (await person(ERASE, id=user_id))["eraseUser"]
+        assert erased["ok"], erased
+        admin = await anyone.signed_in(**status["logins"]["admin"])
+        seen = (await admin(USER, id=user_id, t=erased["receipt"]["token"]))["user"]
+        assert seen == {"email": "(erased)", "name": "(erased)", "roles": [], "mfaEnabled": False}
+        again = await anyone(SIGN_IN, i={"email": emails[1], "password": PASSWORD})
+        assert again["signIn"]["userErrors"][0]["code"] == "BAD_CREDENTIALS"
+
+        assert await key_is_destroyed(status["postgres_url"], user_id)
+        assert await in_tables(status["postgres_url"], needles) == []
+        assert await in_redis(status["redis_url"], needles) == []
+        assert await in_kafka(status["kafka_url"], needles) == []
+        for log in (stack.home / "logs").glob("*.log"):
+            assert not any(needle in log.read_text(errors="replace") for needle in needles), log
+
+        anew = await anyone(REGISTER, i={"email": emails[1], "name": "Somebody else", "password": PASSWORD})
+        assert anew["registerUser"]["ok"], anew
+    stack.run("verify", timeout_s=200)
+
+
+async def test_the_search_finds_what_is_there(stack: Stack) -> None:
+    status, tea = stack.status, ["Earl Grey"]
+    assert {"events", "catalogue_v1"} <= set(await in_tables(status["postgres_url"], tea))
+    assert await in_redis(status["redis_url"], tea) != []
+    assert await in_kafka(status["kafka_url"], tea) == ["kontor.catalogue"]
+
+
+async def test_what_the_command_could_not_destroy_the_worker_does(stack: Stack) -> None:
+    """As if the process had died between the event and the destruction."""
+    given = json.dumps({"email": f"{uuid.uuid4().hex}@person.example", "name": "Zebulon", "password": None})
+    user_id = json.loads(stack.run("command", "register-user", "--json", given).stdout)["aggregateId"]
+    settings = stack.settings
+
+    async with open_kontor(settings, name="test") as kontor:
+        user: Any = (await kontor.store.load([uuid.UUID(user_id)]))[uuid.UUID(user_id)][0]
+        assert isinstance(user, User)
+        user.erase(by="user:test", now=NOW)
+        await kontor.store.append(append_of(user))  # type: ignore[arg-type]  # any aggregate will do
+    give_up_at = time.monotonic() + 30
+    while not await key_is_destroyed(settings.postgres_url, user_id):
+        assert time.monotonic() < give_up_at
+        await asyncio.sleep(0.1)

@@ -1,0 +1,257 @@
+"""One's own account through the pipeline: profile, password, sessions, second factor, roles, erasure."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from commands.handling import ANONYMOUS, Actor, Outcome
+from commands.orders import PlaceOrder, WantedLine
+from commands.users import (
+    ChangePassword,
+    ConfirmMfa,
+    DisableMfa,
+    EnableMfa,
+    EraseUser,
+    GrantRole,
+    RegisterUser,
+    RevokeRole,
+    SignIn,
+    SignOut,
+    UpdateProfile,
+)
+from domain.errors import (
+    AlreadyExists,
+    BadCredentials,
+    Forbidden,
+    IllegalTransition,
+    Invalid,
+    MfaInvalid,
+    MfaRequired,
+    NotFound,
+    Unauthenticated,
+    WeakPassword,
+)
+from domain.identity import UserId
+from domain.users import Role, User
+from tests.given import ADMIN, PASSWORD, STAFF, SYSTEM, InMemory
+
+NEW_PASSWORD = "another horse battery"
+OWN: list[Any] = [
+    UpdateProfile(name="Ada"),
+    ChangePassword(current=PASSWORD, new=NEW_PASSWORD),
+    SignOut(),
+    EnableMfa(),
+    ConfirmMfa(code="000001"),
+    DisableMfa(code="000001"),
+]
+FOR_ADMIN: list[Any] = [
+    GrantRole(user_id=UserId(UUID(int=1)), role=Role.STAFF),
+    RevokeRole(user_id=UserId(UUID(int=1)), role=Role.STAFF),
+]
+
+
+def name_of(request: object) -> str:
+    return type(request).__name__
+
+
+async def shop() -> tuple[InMemory, Actor, UserId]:
+    kontor = InMemory()
+    actor = await kontor.customer()
+    assert actor.user_id is not None
+    return kontor, actor, UserId(actor.user_id)
+
+
+async def sign_in(kontor: InMemory, password: str = PASSWORD, **more: Any) -> Outcome:
+    return await kontor.execute(SignIn(**({"email": "ada@example.com", "password": password} | more)), ANONYMOUS)
+
+
+async def name_and_email(kontor: InMemory, user_id: UUID) -> tuple[str | None, str | None]:
+    user: User = await kontor.loaded(user_id)
+    return kontor.personal_data.opened(user_id, user.name), kontor.personal_data.opened(user_id, user.email)
+
+
+@pytest.mark.parametrize("request_", [*OWN, *FOR_ADMIN, EraseUser(user_id=UserId(UUID(int=1)))], ids=name_of)
+async def test_who_is_not_signed_in_has_no_account_to_change(request_: Any) -> None:
+    with pytest.raises(Unauthenticated):
+        await InMemory().execute(request_, ANONYMOUS)
+
+
+@pytest.mark.parametrize("request_", OWN, ids=name_of)
+async def test_the_system_has_no_account_of_its_own(request_: Any) -> None:
+    with pytest.raises(Forbidden):
+        await InMemory().execute(request_, SYSTEM)
+
+
+@pytest.mark.parametrize("request_", FOR_ADMIN, ids=name_of)
+async def test_roles_are_for_admins(request_: Any) -> None:
+    with pytest.raises(Forbidden):
+        await InMemory().execute(request_, STAFF)
+
+
+async def test_a_profile_changes_by_what_is_new() -> None:
+    kontor, ada, ada_id = await shop()
+    await kontor.execute(UpdateProfile(name=" Ada L. ", email=" Ada@New.example "), ada)
+    assert await name_and_email(kontor, ada_id) == ("Ada L.", "ada@new.example")
+    before = len(kontor.store.stored)
+    await kontor.execute(UpdateProfile(name="Ada L.", email="ada@new.example"), ada)
+    await kontor.execute(UpdateProfile(), ada)
+    assert len(kontor.store.stored) == before
+
+
+async def test_an_address_that_was_given_up_is_free_and_a_taken_one_is_not() -> None:
+    kontor, ada, _ = await shop()
+    bob = await kontor.customer("bob@example.com")
+    with pytest.raises(AlreadyExists):
+        await kontor.execute(UpdateProfile(email="ADA@example.com"), bob)
+    await kontor.execute(UpdateProfile(email="ada@new.example"), ada)
+    await kontor.execute(UpdateProfile(email="ada@example.com"), bob)
+    with pytest.raises(AlreadyExists):
+        await kontor.execute(RegisterUser(email="ada@new.example", name="x", password=PASSWORD))
+    assert (await sign_in(kontor)).aggregate_id == bob.user_id
+
+
+async def test_of_many_who_want_one_address_at_once_one_gets_it() -> None:
+    kontor, ada, _ = await shop()
+    results = await asyncio.gather(
+        kontor.execute(UpdateProfile(email="one@example.com"), ada),
+        *(kontor.execute(RegisterUser(email="one@example.com", name="x", password=PASSWORD)) for _ in range(3)),
+        return_exceptions=True,
+    )
+    assert sum(isinstance(result, Outcome) for result in results) == 1
+    assert sum(isinstance(result, AlreadyExists) for result in results) == 3
+
+
+@pytest.mark.parametrize(("change", "error"), [({"email": "nonsense"}, Invalid), ({"name": ""}, Invalid)])
+async def test_a_profile_that_cannot_be_is_invalid(change: dict[str, Any], error: type[Exception]) -> None:
+    kontor, ada, _ = await shop()
+    with pytest.raises(error):
+        await kontor.execute(UpdateProfile(**change), ada)
+
+
+async def test_a_changed_password_ends_every_session_and_is_the_only_one() -> None:
+    kontor, ada, _ = await shop()
+    await sign_in(kontor)
+    await kontor.execute(ChangePassword(current=PASSWORD, new=NEW_PASSWORD), ada)
+    assert kontor.store.event_types[-2:] == ["user.password_changed", "user.sessions_revoked"]
+    assert kontor.sessions.ended == set(kontor.sessions.opened)
+    with pytest.raises(BadCredentials):
+        await sign_in(kontor)
+    assert await sign_in(kontor, NEW_PASSWORD)
+
+
+@pytest.mark.parametrize(
+    ("current", "new", "error", "field"),
+    [("wrong", NEW_PASSWORD, BadCredentials, "current"), (PASSWORD, "short", WeakPassword, "new"),
+     (PASSWORD, "ada@example.com", WeakPassword, "new")],
+)  # fmt: skip
+async def test_a_password_is_not_changed_to_a_weak_one_nor_by_somebody_else(
+    current: str, new: str, error: type[Exception], field: str
+) -> None:
+    kontor, ada, _ = await shop()
+    with pytest.raises(error) as refused:
+        await kontor.execute(ChangePassword(current=current, new=new), ada)
+    assert refused.value.field == (field,)  # type: ignore[attr-defined]
+    assert await sign_in(kontor)
+
+
+async def test_signing_out_ends_one_session_or_all_and_nobody_elses() -> None:
+    kontor, ada, _ = await shop()
+    await kontor.customer("bob@example.com")
+    first, second = [UUID((await sign_in(kontor)).secret["session_id"]) for _ in range(2)]
+    bobs = UUID((await sign_in(kontor, email="bob@example.com")).secret["session_id"])
+    await kontor.execute(SignOut(session_id=bobs), ada)
+    assert kontor.sessions.ended == set()
+    await kontor.execute(SignOut(session_id=first), ada)
+    assert kontor.sessions.ended == {first}
+    await kontor.execute(SignOut(), ada)
+    assert kontor.sessions.ended == {first, second}
+    before = len(kontor.store.stored)
+    await kontor.execute(SignOut(), ada)
+    assert len(kontor.store.stored) == before
+
+
+async def test_a_second_factor_counts_once_it_is_confirmed() -> None:
+    kontor, ada, _ = await shop()
+    secret = (await kontor.execute(EnableMfa(), ada)).secret
+    assert secret["provisioning_uri"].startswith("otpauth://")
+    assert await sign_in(kontor)  # not confirmed yet
+    with pytest.raises(MfaInvalid):
+        await kontor.execute(ConfirmMfa(code="999999"), ada)
+    for _ in range(2):
+        await kontor.execute(ConfirmMfa(code="000001"), ada)
+    assert kontor.store.event_types.count("user.mfa_enabled") == 1
+    with pytest.raises(IllegalTransition):
+        await kontor.execute(EnableMfa(), ada)
+    with pytest.raises(MfaRequired):
+        await sign_in(kontor)
+    with pytest.raises(MfaInvalid):
+        await sign_in(kontor, mfa_code="000001")  # used before
+    assert await sign_in(kontor, mfa_code="000002")
+    assert await sign_in(kontor, mfa_code=secret["recovery_codes"].split("\n")[0])
+    assert kontor.store.event_types.count("user.sign_in_failed") == 2
+
+
+async def test_a_second_factor_is_given_up_with_a_code() -> None:
+    kontor, ada, _ = await shop()
+    await kontor.execute(DisableMfa(code="nothing to give up"), ada)
+    await kontor.execute(EnableMfa(), ada)
+    await kontor.execute(ConfirmMfa(code="000001"), ada)
+    with pytest.raises(MfaInvalid):
+        await kontor.execute(DisableMfa(code="000001"), ada)
+    await kontor.execute(DisableMfa(code="000002"), ada)
+    assert await sign_in(kontor)
+
+
+async def test_an_admin_grants_and_revokes_but_not_his_own_role() -> None:
+    kontor, _, ada_id = await shop()
+    for _ in range(2):
+        await kontor.execute(GrantRole(user_id=ada_id, role=Role.STAFF), ADMIN)
+    assert (await kontor.loaded(ada_id)).roles == (Role.CUSTOMER, Role.STAFF)
+    for _ in range(2):
+        await kontor.execute(RevokeRole(user_id=ada_id, role=Role.STAFF), ADMIN)
+    assert (await kontor.loaded(ada_id)).roles == (Role.CUSTOMER,)
+    with pytest.raises(NotFound):
+        await kontor.execute(GrantRole(user_id=UserId(UUID(int=9)), role=Role.STAFF), ADMIN)
+    await kontor.execute(GrantRole(user_id=ada_id, role=Role.ADMIN), ADMIN)
+    with pytest.raises(IllegalTransition, match="your own role ADMIN"):
+        await kontor.execute(RevokeRole(user_id=ada_id, role=Role.ADMIN), Actor.user(ada_id, [Role.ADMIN]))
+
+
+@pytest.mark.parametrize("by_admin", [True, False], ids=["by an admin", "by oneself"])
+async def test_an_erased_account_is_unreadable_and_its_address_free(by_admin: bool) -> None:
+    kontor, ada, ada_id = await shop()
+    await sign_in(kontor)
+    sealed: User = await kontor.loaded(ada_id)
+    for _ in range(2):
+        await kontor.execute(EraseUser(user_id=ada_id), ADMIN if by_admin else ada)
+    assert kontor.store.event_types[-2:] in (["user.erased", "email.released"], ["email.released", "user.erased"])
+    assert kontor.personal_data.opened(ada_id, sealed.name) is None
+    assert kontor.sessions.opened == {}
+    with pytest.raises(BadCredentials):
+        await sign_in(kontor)
+    for request in OWN:
+        with pytest.raises(IllegalTransition, match="ERASED"):
+            await kontor.execute(request, ada)
+    assert await kontor.customer()
+
+
+async def test_only_an_admin_erases_somebody_else() -> None:
+    kontor, _, ada_id = await shop()
+    bob = await kontor.customer("bob@example.com")
+    for actor in (bob, STAFF):
+        with pytest.raises(NotFound):
+            await kontor.execute(EraseUser(user_id=ada_id), actor)
+    assert "user.erased" not in kontor.store.event_types
+
+
+async def test_nothing_is_sold_to_an_erased_customer() -> None:
+    kontor, ada, ada_id = await shop()
+    await kontor.product("MUG", units=1)
+    await kontor.execute(EraseUser(user_id=ada_id), ADMIN)
+    order = PlaceOrder(lines=(WantedLine(sku="MUG", quantity=1),), currency="GBP", payment_method="card")
+    with pytest.raises(NotFound):
+        await kontor.execute(order, ada)

@@ -1,0 +1,127 @@
+"""Every decision about an account and about the claim on an address, in every state."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from domain.errors import AlreadyExists, IllegalTransition
+from domain.identity import EmailClaimId, UserId
+from domain.users import EmailClaim, Role, User
+from tests.given import CUSTOMER_ID, NOW, Decision, Told, decide, told
+
+SESSION = UUID(int=0x5E)
+ADA, BOB = UserId(UUID(int=0xADA)), UserId(UUID(int=0xB0B))
+SIGN_IN: Decision = ("sign_in", {"session_id": SESSION, "user_agent": "x" * 300})
+ENABLE: Decision = ("enable_mfa", {"reason": "confirmed"})
+ERASE: Decision = ("erase", {"by": "user:1"})
+GRANT: Decision = ("grant", {"role": Role.STAFF, "by": "user:1"})
+PLAIN: list[Decision] = []
+
+
+def registered() -> User:
+    return User.register(
+        user_id=CUSTOMER_ID, sealed_email="sealed e", sealed_name="sealed n", roles=(Role.CUSTOMER,), now=NOW
+    )
+
+
+# What was decided before, what is decided now, what it says.
+RECORDED: dict[str, tuple[list[Decision], Decision, list[Told]]] = {
+    "another address": (
+        PLAIN,
+        ("update_profile", {"sealed_email": "e2", "sealed_name": None}),
+        [("user.profile_updated", {"email": "e2", "name": None})],
+    ),
+    "another name": (
+        PLAIN,
+        ("update_profile", {"sealed_email": None, "sealed_name": "n2"}),
+        [("user.profile_updated", {"email": None, "name": "n2"})],
+    ),
+    "nothing else": (PLAIN, ("update_profile", {"sealed_email": None, "sealed_name": None}), []),
+    "a role": (PLAIN, GRANT, [("user.role_granted", {"role": "STAFF", "by": "user:1"})]),
+    "a role again": ([GRANT], GRANT, []),
+    "a role less": (
+        PLAIN,
+        ("revoke", {"role": Role.CUSTOMER, "by": "user:1"}),
+        [("user.role_revoked", {"role": "CUSTOMER", "by": "user:1"})],
+    ),
+    "a role less that is not there": (PLAIN, ("revoke", {"role": Role.ADMIN, "by": "user:1"}), []),
+    "a session": (PLAIN, SIGN_IN, [("user.signed_in", {"session_id": str(SESSION), "user_agent": "x" * 200})]),
+    "a failed sign-in": (
+        PLAIN,
+        ("refuse_sign_in", {"reason": "wrong password"}),
+        [("user.sign_in_failed", {"reason": "wrong password"})],
+    ),
+    "another password": (
+        PLAIN,
+        ("change_password", {"reason": "changed"}),
+        [("user.password_changed", {"reason": "changed"}), ("user.sessions_revoked", {"reason": "changed"})],
+    ),
+    "sessions ended": (
+        PLAIN,
+        ("revoke_sessions", {"reason": "signed out"}),
+        [("user.sessions_revoked", {"reason": "signed out"})],
+    ),
+    "a second factor": (PLAIN, ENABLE, [("user.mfa_enabled", {"reason": "confirmed"})]),
+    "a second factor again": ([ENABLE], ENABLE, []),
+    "no second factor": ([ENABLE], ("disable_mfa", {"reason": "no"}), [("user.mfa_disabled", {"reason": "no"})]),
+    "no second factor again": (PLAIN, ("disable_mfa", {"reason": "no"}), []),
+    "erased": (PLAIN, ERASE, [("user.erased", {"by": "user:1"})]),
+    "erased again": ([ERASE], ERASE, []),
+}
+
+
+@pytest.mark.parametrize(("before", "now", "says"), RECORDED.values(), ids=RECORDED)
+def test_a_decision_records_what_it_changes(before: list[Decision], now: Decision, says: list[Told]) -> None:
+    user = decide(registered(), *before)
+    user.collect_events()
+    assert told(decide(user, now)) == says
+
+
+@pytest.mark.parametrize("decision", [now for _, now, _ in RECORDED.values() if now != ERASE], ids=lambda each: each[0])
+def test_an_erased_account_decides_nothing(decision: Decision) -> None:
+    user = decide(registered(), ERASE)
+    user.collect_events()
+    with pytest.raises(IllegalTransition, match="ERASED"):
+        decide(user, decision)
+    assert told(user) == []
+
+
+def test_an_erased_account_knows_nothing_personal() -> None:
+    user = decide(registered(), GRANT, ENABLE, ERASE)
+    assert (user.email, user.name, user.roles, user.mfa_enabled, user.erased) == ("", "", (), False, True)
+
+
+def claimed() -> EmailClaim:
+    return EmailClaim.claim(claim_id=EmailClaimId(UUID(int=1)), user_id=ADA, now=NOW)
+
+
+RELEASE: Decision = ("release", {"user_id": ADA})
+CLAIMS: dict[str, tuple[list[Decision], Decision, list[Told]]] = {
+    "released": (PLAIN, RELEASE, [("email.released", {"user_id": str(ADA)})]),
+    "released again": ([RELEASE], RELEASE, []),
+    "released by another": (PLAIN, ("release", {"user_id": BOB}), []),
+    "claimed by its owner": (PLAIN, ("reclaim", {"user_id": ADA}), []),
+    "claimed by another once free": (
+        [RELEASE],
+        ("reclaim", {"user_id": BOB}),
+        [("email.reclaimed", {"user_id": str(BOB)})],
+    ),
+}
+
+
+@pytest.mark.parametrize(("before", "now", "says"), CLAIMS.values(), ids=CLAIMS)
+def test_an_address_is_claimed_by_one_account_at_a_time(
+    before: list[Decision], now: Decision, says: list[Told]
+) -> None:
+    claim = decide(claimed(), *before)
+    claim.collect_events()
+    assert told(decide(claim, now)) == says
+
+
+def test_an_address_that_is_taken_is_not_claimed_by_another() -> None:
+    claim: Any = claimed()
+    with pytest.raises(AlreadyExists):
+        claim.reclaim(user_id=BOB, now=NOW)

@@ -1,0 +1,83 @@
+"""Random decisions about one account, beside a model of plain values."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from domain.errors import IllegalTransition
+from domain.users import Role
+from tests.domain.test_account_lifecycle import registered
+from tests.given import Decision, decide, replayed
+
+roles = st.sampled_from(list(Role))
+
+
+class Life(RuleBasedStateMachine):
+    """`roles`, `mfa` and `erased` are what the account should be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.user = registered()
+        self.events = list(self.user.collect_events())
+        self.roles, self.mfa, self.erased = {Role.CUSTOMER}, False, False
+
+    def _decide(self, decision: Decision, *, events: int) -> bool:
+        """True when it was taken; the number of events it should have made."""
+        try:
+            decide(self.user, decision)
+        except IllegalTransition:
+            assert self.erased
+            return False
+        assert not self.erased or decision[0] == "erase"
+        made = self.user.collect_events()
+        assert len(made) == events, (decision, made)
+        self.events += made
+        return True
+
+    @rule(role=roles)
+    def grant(self, role: Role) -> None:
+        if self._decide(("grant", {"role": role, "by": "user:1"}), events=role not in self.roles):
+            self.roles.add(role)
+
+    @rule(role=roles)
+    def revoke(self, role: Role) -> None:
+        if self._decide(("revoke", {"role": role, "by": "user:1"}), events=role in self.roles):
+            self.roles.discard(role)
+
+    @rule(on=st.booleans())
+    def second_factor(self, on: bool) -> None:
+        if self._decide(("enable_mfa" if on else "disable_mfa", {"reason": "r"}), events=self.mfa != on):
+            self.mfa = on
+
+    @rule(email=st.none() | st.just("e2"), name=st.none() | st.just("n2"))
+    def profile(self, email: str | None, name: str | None) -> None:
+        given = {"sealed_email": email, "sealed_name": name}
+        self._decide(("update_profile", given), events=bool(email or name))
+
+    @rule()
+    def sign_in(self) -> None:
+        self._decide(("sign_in", {"session_id": UUID(int=1), "user_agent": "a"}), events=1)
+
+    @rule()
+    def change_password(self) -> None:
+        self._decide(("change_password", {"reason": "r"}), events=2)
+
+    @rule(really=st.integers(0, 5))
+    def erase(self, really: int) -> None:
+        if really == 0 and self._decide(("erase", {"by": "user:1"}), events=not self.erased):
+            self.roles, self.mfa, self.erased = set(), False, True
+
+    @invariant()
+    def the_log_says_the_same(self) -> None:
+        assert (set(self.user.roles), self.user.mfa_enabled, self.user.erased) == (self.roles, self.mfa, self.erased)
+        assert len(self.user.roles) == len(self.roles)
+        assert vars(replayed(self.events)) == vars(self.user)
+        assert [event.originator_version for event in self.events] == list(range(1, len(self.events) + 1))
+
+
+TestLife = Life.TestCase
+TestLife.settings = settings(max_examples=50, stateful_step_count=30, deadline=None)
