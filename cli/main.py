@@ -27,7 +27,10 @@ COMMANDS = {
     "worker": "cli.processes:worker",
     "demo": "cli.demo:demo",
     "import": "cli.importing:import_file",
+    "command": "cli.command:command",
+    "keys": "cli.keys:app",
     "verify": "cli.verify:verify",
+    "bench": "cli.bench.commands:app",
 }
 
 
