@@ -193,6 +193,29 @@ class MemoryMfa:
         self._taken.pop(user_id, None)
 
 
+class MemoryWebhookSecrets:
+    """See `commands.ports.WebhookSecrets`. The first secret of an endpoint is whsec_1."""
+
+    def __init__(self) -> None:
+        self._issued: dict[UUID, list[tuple[str, datetime]]] = {}
+
+    async def issue(self, endpoint_id: UUID, *, now: datetime) -> str:
+        """See `commands.ports.WebhookSecrets.issue`."""
+        issued = self._issued.setdefault(endpoint_id, [])
+        issued.insert(0, (f"whsec_{len(issued) + 1}", now))
+        return issued[0][0]
+
+    async def current(self, endpoint_id: UUID, *, now: datetime) -> list[str]:
+        """See `commands.ports.WebhookSecrets.current`."""
+        issued = self._issued.get(endpoint_id, [])
+        good = 2 if issued and issued[0][1] + timedelta(hours=24) > now else 1
+        return [secret for secret, _ in issued[:good]]
+
+    async def destroy(self, endpoint_id: UUID) -> None:
+        """See `commands.ports.WebhookSecrets.destroy`."""
+        self._issued.pop(endpoint_id, None)
+
+
 class MemoryOrderNumbers:
     """See `commands.ports.OrderNumbers`: K1, K2 and so on."""
 
@@ -260,6 +283,7 @@ def memory_ports() -> Ports:
         credentials=MemoryCredentials(),
         sessions=MemorySessions(),
         mfa=MemoryMfa(),
+        webhook_secrets=MemoryWebhookSecrets(),
         order_numbers=MemoryOrderNumbers(),
         clock=FixedClock(),
         ids=CountedIds(),

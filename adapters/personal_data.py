@@ -27,6 +27,13 @@ _SCHEME: Final = "s1."
 ROTATED_A_BATCH: Final = 500
 # Keyed digests stand in stored ids (of e-mail claims) and in stored commands.
 _STABLE: Final = {"unique texts": b"digest unique texts", "requests": b"digest requests"}
+# Table, owner and column of everything that a master key has wrapped.
+_WRAPPED: Final = (
+    ("stable_keys", "name", "wrapped_key"),
+    ("person_keys", "person_id", "wrapped_key"),
+    ("webhook_secrets", "endpoint_id", "wrapped_key"),
+    ("webhook_secrets", "endpoint_id", "previous_key"),
+)
 _DESTROY: Final = """
 INSERT INTO person_keys (person_id, wrapped_key, destroyed_at) VALUES (%s, NULL, clock_timestamp())
 ON CONFLICT (person_id) DO UPDATE SET wrapped_key = NULL, destroyed_at = clock_timestamp()
@@ -88,26 +95,25 @@ class PersonalDataBox:
     async def rotate(self) -> int:
         """Wrap every key by the present master key; returns how many were wrapped by another. May be interrupted
         and repeated, and runs beside everything else: a key that is destroyed meanwhile stays destroyed."""
-        rotated = await self._rotate("stable_keys", "name", lambda name: str(name).encode())
-        return rotated + await self._rotate("person_keys", "person_id", lambda person_id: person_id.bytes)
+        return sum([await self._rotate(*each) for each in _WRAPPED])
 
-    async def _rotate(self, table: str, owner: str, owner_bytes: Any) -> int:
+    async def _rotate(self, table: str, owner: str, column: str) -> int:
         """The names are of this module, never anybody's input."""
         rotated = 0
         while True:
             async with self._pool.connection() as connection:
                 rows = await (
                     await connection.execute(
-                        f"SELECT {owner}, wrapped_key FROM {table} WHERE wrapped_key IS NOT NULL"  # noqa: S608
-                        f" AND substr(wrapped_key, 1, {ID_BYTES}) <> %s LIMIT {ROTATED_A_BATCH}".encode(),
+                        f"SELECT {owner}, {column} FROM {table} WHERE {column} IS NOT NULL"  # noqa: S608
+                        f" AND substr({column}, 1, {ID_BYTES}) <> %s LIMIT {ROTATED_A_BATCH}".encode(),
                         [self._masters.present_id],
                     )
                 ).fetchall()
                 for name, wrapped in rows:
-                    key = self._masters.unwrap(bytes(wrapped), owner_bytes(name))
+                    key = self._masters.unwrap(bytes(wrapped), _bytes(name))
                     await connection.execute(
-                        f"UPDATE {table} SET wrapped_key = %s WHERE {owner} = %s AND wrapped_key = %s".encode(),  # noqa: S608
-                        [self._masters.wrap(key, owner_bytes(name)), name, wrapped],
+                        f"UPDATE {table} SET {column} = %s WHERE {owner} = %s AND {column} = %s".encode(),  # noqa: S608
+                        [self._masters.wrap(key, _bytes(name)), name, wrapped],
                     )
             if not rows:
                 return rotated
@@ -156,3 +162,7 @@ def _open(key: AESGCM | None, token: str, person_id: UUID) -> str | None:
         return key.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], person_id.bytes).decode()
     except InvalidTag:
         return None
+
+
+def _bytes(owner: UUID | str) -> bytes:
+    return owner.bytes if isinstance(owner, UUID) else owner.encode()

@@ -20,6 +20,7 @@ from adapters import redis_views
 from adapters.consistency import ViewPositions
 from adapters.event_store import PostgresEventStore
 from adapters.log import EventLog
+from adapters.master_keys import MasterKeys
 from adapters.metrics import PrometheusMeter
 from adapters.mfa import MfaTable
 from adapters.passwords import PasswordTable
@@ -28,6 +29,7 @@ from adapters.read_store import ReadStore
 from adapters.redis_views import RedisViews
 from adapters.sessions import AccessTokens, SessionTable
 from adapters.settings import Settings
+from adapters.webhook_secrets import WebhookSecretTable
 from commands import COMMANDS
 from commands.handling import Pipeline
 from commands.ports import Ports
@@ -128,6 +130,7 @@ async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]
                 credentials=PasswordTable(pool),
                 sessions=sessions,
                 mfa=MfaTable(pool, personal_data),
+                webhook_secrets=WebhookSecretTable(pool, MasterKeys(master_keys)),
                 order_numbers=OrderNumberSequence(pool),
                 clock=SystemClock(),
                 ids=UuidV7(),

@@ -24,7 +24,7 @@ from commands.categories import (
     remove_category,
     update_category,
 )
-from commands.handling import Command, admin, anyone, signed_in, staff, system
+from commands.handling import Command, admin, anyone, integrator, signed_in, staff, system
 from commands.inventory import (
     AdjustStock,
     DispatchOrder,
@@ -93,6 +93,22 @@ from commands.users import (
     sign_out,
     update_profile,
 )
+from commands.webhooks import (
+    DisableWebhook,
+    PauseWebhook,
+    RegisterWebhook,
+    RemoveWebhook,
+    ResumeWebhook,
+    RotateWebhookSecret,
+    UpdateWebhook,
+    disable_webhook,
+    pause_webhook,
+    register_webhook,
+    remove_webhook,
+    resume_webhook,
+    rotate_webhook_secret,
+    update_webhook,
+)
 
 COMMANDS: Final = {
     command.request: command
@@ -135,5 +151,12 @@ COMMANDS: Final = {
         Command(DeclinePayment, decline_payment, system),
         Command(VoidPayment, void_payment, system),
         Command(RefundPayment, refund_payment, system),
+        Command(RegisterWebhook, register_webhook, integrator),
+        Command(UpdateWebhook, update_webhook, integrator),
+        Command(RotateWebhookSecret, rotate_webhook_secret, integrator),
+        Command(PauseWebhook, pause_webhook, integrator),
+        Command(ResumeWebhook, resume_webhook, integrator),
+        Command(RemoveWebhook, remove_webhook, integrator),
+        Command(DisableWebhook, disable_webhook, system),
     )
 }

@@ -134,6 +134,19 @@ class Mfa(Protocol):
         """No code is the user's any more. Safe to repeat."""
 
 
+class WebhookSecrets(Protocol):
+    """What signs webhook deliveries; not facts, so not in the log."""
+
+    async def issue(self, endpoint_id: UUID, *, now: datetime) -> str:
+        """A new secret; the one before stays good for 24 hours, earlier ones do not."""
+
+    async def current(self, endpoint_id: UUID, *, now: datetime) -> list[str]:
+        """The secrets that are good, newest first."""
+
+    async def destroy(self, endpoint_id: UUID) -> None:
+        """None is good any more. Safe to repeat."""
+
+
 class OrderNumbers(Protocol):
     """Short numbers for people."""
 
@@ -170,6 +183,7 @@ class Ports:
     credentials: Credentials
     sessions: Sessions
     mfa: Mfa
+    webhook_secrets: WebhookSecrets
     order_numbers: OrderNumbers
     clock: Clock
     ids: Ids

@@ -15,6 +15,7 @@ from domain.inventory import StockItem
 from domain.orders import Order
 from domain.payments import Payment
 from domain.users import EmailClaim, User
+from domain.webhooks import WebhookEndpoint
 
 # A context is a Kafka topic: its aggregates' events stand in order beside each other.
 CONTEXTS: Final[dict[str, dict[str, type[Aggregate]]]] = {
@@ -23,10 +24,21 @@ CONTEXTS: Final[dict[str, dict[str, type[Aggregate]]]] = {
     "inventory": {StockItem.TOPIC: StockItem},
     "orders": {Order.TOPIC: Order},
     "payments": {Payment.TOPIC: Payment},
+    "webhooks": {WebhookEndpoint.TOPIC: WebhookEndpoint},
 }
 CONTEXT_OF: Final[dict[str, str]] = {
     aggregate_type: context for context, aggregates in CONTEXTS.items() for aggregate_type in aggregates
 }
+
+# Every type of event there is.
+EVENT_TYPES: Final[frozenset[str]] = frozenset(
+    topic
+    for aggregates in CONTEXTS.values()
+    for aggregate_type, aggregate in aggregates.items()
+    for each in vars(aggregate).values()
+    # The library makes classes of its own for every aggregate, without a topic of theirs.
+    if str(topic := getattr(each, "TOPIC", "")).startswith(f"{aggregate_type}.")
+)
 
 
 def aggregate_type_of(event_type: str) -> str:

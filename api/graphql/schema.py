@@ -32,6 +32,7 @@ from api.graphql.sales import SalesQuery
 from api.graphql.scalars import SCALARS, ConsistencyToken
 from api.graphql.users import UsersMutation, UsersQuery, user_by_id
 from api.graphql.views import ViewsQuery
+from api.graphql.webhooks import WebhooksMutation
 
 DEPTH_MAX: Final = 12
 ALIASES_MAX: Final = 30
@@ -57,7 +58,9 @@ class Query(UsersQuery, CatalogueQuery, CategoriesQuery, InventoryQuery, OrdersQ
 
 
 @strawberry.type(description="What can be done.")
-class Mutation(UsersMutation, CatalogueMutation, CategoriesMutation, InventoryMutation, OrdersMutation):
+class Mutation(
+    UsersMutation, CatalogueMutation, CategoriesMutation, InventoryMutation, OrdersMutation, WebhooksMutation
+):
     pass
 
 

@@ -11,8 +11,10 @@ from psycopg.sql import SQL
 
 from adapters.master_keys import MasterKeys, WrongMasterKey
 from adapters.personal_data import ROTATED_A_BATCH, PersonalDataBox
+from adapters.webhook_secrets import PREVIOUS_GOOD, WebhookSecretTable
 from adapters.wiring import Kontor
 from domain.errors import IllegalTransition
+from tests.given import NOW
 
 OLD, NEW, OTHER = os.urandom(32), os.urandom(32), os.urandom(32)
 
@@ -111,3 +113,17 @@ async def test_two_first_uses_at_once_use_one_key(empty: Kontor) -> None:
     sealing, ada = await box(empty, OLD), UUID(int=7)
     sealed = await asyncio.gather(*(sealing.seal(ada, str(n)) for n in range(10)))
     assert await sealing.open([(ada, token) for (token,) in sealed]) == [str(n) for n in range(10)]
+
+
+@pytest.mark.servers
+async def test_secrets_of_webhooks_are_wrapped_rotated_and_good_for_a_day_after_their_successor(empty: Kontor) -> None:
+    endpoint, before = uuid4(), WebhookSecretTable(empty.pool, MasterKeys([OLD]))
+    first = await before.issue(endpoint, now=NOW)
+    second = await before.issue(endpoint, now=NOW)
+    assert first.startswith("whsec_")
+    await (await box(empty, NEW, OLD)).rotate()
+    after = WebhookSecretTable(empty.pool, MasterKeys([NEW]))
+    assert await after.current(endpoint, now=NOW) == [second, first]
+    assert await after.current(endpoint, now=NOW + PREVIOUS_GOOD) == [second]
+    await after.destroy(endpoint)
+    assert await after.current(endpoint, now=NOW) == []

@@ -17,7 +17,7 @@ from eventsourcing.domain import Aggregate
 
 import domain
 from adapters.event_codec import EventMapper, renamed_fields, schema_version_of
-from domain import CONTEXT_OF, CONTEXTS, aggregate_type_of
+from domain import CONTEXT_OF, CONTEXTS, EVENT_TYPES, aggregate_type_of
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 AGGREGATE_ID = UUID("01900000-0000-7000-8000-000000000001")
@@ -87,6 +87,7 @@ def test_the_contexts_are_those_that_were_stored() -> None:
         "inventory": ["stock"],
         "orders": ["order"],
         "payments": ["payment"],
+        "webhooks": ["webhook"],
     }
 
 
@@ -118,3 +119,7 @@ def test_a_stored_event_holds_every_field_of_its_class(path: Path) -> None:
         renamed = renamed_fields(event)
         declared = {renamed.get(name, name) for base in as_written(event) for name in inspect.get_annotations(base)}
         assert set(json.loads(path.read_bytes())) == {"timestamp"} | declared
+
+
+def test_the_domain_names_every_event_type() -> None:
+    assert {each.TOPIC for each in EVENTS} == EVENT_TYPES

@@ -283,6 +283,7 @@ def test_the_views_of_a_context_are_those_that_follow_its_aggregates() -> None:
         "inventory": ["stock"],
         "orders": ["orders", "sales_by_day"],
         "payments": [],
+        "webhooks": [],
     }
     assert views_of("nothing") == ()
 

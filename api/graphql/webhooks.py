@@ -1,0 +1,120 @@
+"""Webhook endpoints: where an integrator wants which events."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+import strawberry
+
+from api.graphql.context import Info, required_id
+from api.graphql.node import Node
+from api.graphql.receipts import Answer, OkPayload, Receipt, UserError, answered
+from api.graphql.resolvers import resolver
+from commands.webhooks import PauseWebhook, RegisterWebhook, RemoveWebhook, ResumeWebhook, RotateWebhookSecret
+from domain import webhooks as domain
+from domain.identity import WebhookEndpointId
+
+
+@strawberry.enum(description="Is an endpoint told anything?")
+class EndpointState(Enum):
+    ACTIVE = "ACTIVE"
+    PAUSED = "PAUSED"
+    DISABLED = "DISABLED"
+
+
+@strawberry.type(description="An address that is told of events.")
+class WebhookEndpoint(Node):
+    url: str = strawberry.field(description="Where deliveries are posted.")
+    types: list[str] = strawberry.field(description="The event types, or * for all.")
+    state: EndpointState = strawberry.field(description="Is it told anything?")
+    created_at: datetime = strawberry.field(description="When it was registered.")
+    version: int = strawberry.field(description="The endpoint's version.")
+
+    @classmethod
+    def of_aggregate(cls, endpoint: domain.WebhookEndpoint) -> WebhookEndpoint | None:
+        """The endpoint as a command left it; None for a removed one."""
+        if endpoint.state is domain.EndpointState.REMOVED:
+            return None
+        return cls(
+            id=strawberry.ID(str(endpoint.id)),
+            url=endpoint.url,
+            types=list(endpoint.types),
+            state=EndpointState(endpoint.state.value),
+            created_at=endpoint.created_on,
+            version=endpoint.version,
+        )
+
+
+@strawberry.type(description="The answer about a webhook endpoint.")
+class WebhookPayload:
+    ok: bool = strawberry.field(description="Was it done?")
+    user_errors: list[UserError] = strawberry.field(description="Why not; empty when it was done.")
+    receipt: Receipt | None = strawberry.field(description="What was stored.")
+    endpoint: WebhookEndpoint | None = strawberry.field(description="The endpoint after it.")
+    secret: str | None = strawberry.field(description="What signs deliveries. Told once, never to a repeated request.")
+
+    @classmethod
+    def of(cls, answer: Answer) -> WebhookPayload:
+        """The answer in the contract's shape."""
+        return cls(
+            ok=answer.ok,
+            user_errors=answer.errors,
+            receipt=answer.receipt,
+            endpoint=answer.shown(domain.WebhookEndpoint, WebhookEndpoint.of_aggregate),
+            secret=answer.outcome.secret.get("secret") if answer.outcome else None,
+        )
+
+
+@strawberry.input(description="A new webhook endpoint.")
+class RegisterWebhookInput:
+    url: str = strawberry.field(description="https, or http on this machine.")
+    types: list[str] = strawberry.field(description="Event types like order.placed, or * for all.")
+
+
+@strawberry.type
+class WebhooksMutation:
+    @resolver("Have events posted to an address; for INTEGRATOR.")
+    async def register_webhook(
+        self, info: Info, input: RegisterWebhookInput, idempotency_key: strawberry.ID | None = None
+    ) -> WebhookPayload:
+        """See `commands.webhooks.register_webhook`."""
+        request = RegisterWebhook(url=input.url, types=tuple(input.types))
+        return WebhookPayload.of(await answered(info.context, lambda: request, idempotency_key))
+
+    @resolver("Another secret; the old one signs too for 24 hours.")
+    async def rotate_webhook_secret(
+        self, info: Info, endpoint_id: strawberry.ID, idempotency_key: strawberry.ID | None = None
+    ) -> WebhookPayload:
+        """See `commands.webhooks.rotate_webhook_secret`."""
+        return WebhookPayload.of(await _about(info, RotateWebhookSecret, endpoint_id, idempotency_key))
+
+    @resolver("Let deliveries wait.")
+    async def pause_webhook(
+        self, info: Info, endpoint_id: strawberry.ID, idempotency_key: strawberry.ID | None = None
+    ) -> WebhookPayload:
+        """See `commands.webhooks.pause_webhook`."""
+        return WebhookPayload.of(await _about(info, PauseWebhook, endpoint_id, idempotency_key))
+
+    @resolver("Let deliveries go on.")
+    async def resume_webhook(
+        self, info: Info, endpoint_id: strawberry.ID, idempotency_key: strawberry.ID | None = None
+    ) -> WebhookPayload:
+        """See `commands.webhooks.resume_webhook`."""
+        return WebhookPayload.of(await _about(info, ResumeWebhook, endpoint_id, idempotency_key))
+
+    @resolver("Post nothing there any more.")
+    async def remove_webhook(
+        self, info: Info, endpoint_id: strawberry.ID, idempotency_key: strawberry.ID | None = None
+    ) -> OkPayload:
+        """See `commands.webhooks.remove_webhook`."""
+        return OkPayload.of(await _about(info, RemoveWebhook, endpoint_id, idempotency_key))
+
+
+async def _about(info: Info, command: Any, endpoint_id: str, key: str | None) -> Answer:
+    def request() -> Any:
+        named = required_id(endpoint_id, what="webhook endpoint", field="endpointId")
+        return command(endpoint_id=WebhookEndpointId(named))
+
+    return await answered(info.context, request, key)

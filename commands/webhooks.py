@@ -1,0 +1,138 @@
+"""Webhook endpoints: register, change, pause, remove. The secret is told once and never stored in an event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from commands.handling import Result, Work, require_version
+from domain import EVENT_TYPES
+from domain.errors import Forbidden, NotFound
+from domain.identity import UserId, WebhookEndpointId
+from domain.users import Role
+from domain.webhooks import EndpointState, WebhookEndpoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegisterWebhook:
+    """Have events posted to an address. `types` are like order.placed, or * for all."""
+
+    url: str
+    types: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateWebhook:
+    """Another address or other types; None leaves what there is."""
+
+    endpoint_id: WebhookEndpointId
+    url: str | None = None
+    types: tuple[str, ...] | None = None
+    expected_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RotateWebhookSecret:
+    """Another secret; the old one signs too for 24 hours."""
+
+    endpoint_id: WebhookEndpointId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseWebhook:
+    """Deliveries wait."""
+
+    endpoint_id: WebhookEndpointId
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeWebhook:
+    """Deliveries go on."""
+
+    endpoint_id: WebhookEndpointId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveWebhook:
+    """Nothing is posted there any more."""
+
+    endpoint_id: WebhookEndpointId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisableWebhook:
+    """It failed for too long, or said that it is gone."""
+
+    endpoint_id: WebhookEndpointId
+    reason: str
+
+
+async def register_webhook(command: RegisterWebhook, work: Work) -> Result:
+    """Raises Invalid. A repeated request does not tell the secret again: rotate it if it was lost."""
+    if work.actor.user_id is None:
+        raise Forbidden("An endpoint belongs to an account, and this actor has none.")
+    endpoint = WebhookEndpoint.register(
+        endpoint_id=WebhookEndpointId(work.ports.ids.new()),
+        owner_id=UserId(work.actor.user_id),
+        url=command.url,
+        types=command.types,
+        known_types=EVENT_TYPES,
+        now=work.now,
+    )
+    # Written first: an endpoint whose secret nobody knows would be worse than a secret without endpoint.
+    secret = await work.ports.webhook_secrets.issue(endpoint.id, now=work.now)
+    return Result(work.add(endpoint), secret={"secret": secret})
+
+
+async def update_webhook(command: UpdateWebhook, work: Work) -> Result:
+    """Raises NotFound, Conflict, Invalid, or IllegalTransition for a removed one."""
+    endpoint = await _own(command.endpoint_id, work)
+    require_version(endpoint, command.expected_version)
+    endpoint.update(url=command.url, types=command.types, known_types=EVENT_TYPES, now=work.now)
+    return Result(endpoint)
+
+
+async def rotate_webhook_secret(command: RotateWebhookSecret, work: Work) -> Result:
+    """Raises NotFound, or IllegalTransition for a removed one."""
+    endpoint = await _own(command.endpoint_id, work)
+    endpoint.rotate_secret(now=work.now)
+    secret = await work.ports.webhook_secrets.issue(endpoint.id, now=work.now)
+    return Result(endpoint, secret={"secret": secret})
+
+
+async def pause_webhook(command: PauseWebhook, work: Work) -> Result:
+    """Raises NotFound, or IllegalTransition unless it is ACTIVE."""
+    endpoint = await _own(command.endpoint_id, work)
+    endpoint.pause(reason=command.reason, now=work.now)
+    return Result(endpoint)
+
+
+async def resume_webhook(command: ResumeWebhook, work: Work) -> Result:
+    """Raises NotFound, or IllegalTransition for a removed one."""
+    endpoint = await _own(command.endpoint_id, work)
+    endpoint.resume(now=work.now)
+    return Result(endpoint)
+
+
+async def remove_webhook(command: RemoveWebhook, work: Work) -> Result:
+    """Raises NotFound; the second time nothing happens."""
+    endpoint = await _own(command.endpoint_id, work)
+    if endpoint.state is EndpointState.REMOVED:
+        return Result(endpoint)
+    endpoint.remove(now=work.now)
+    return Result(endpoint, after=lambda: work.ports.webhook_secrets.destroy(endpoint.id))
+
+
+async def disable_webhook(command: DisableWebhook, work: Work) -> Result:
+    """Raises NotFound, or IllegalTransition for a removed one."""
+    endpoint = await _own(command.endpoint_id, work)
+    endpoint.disable(reason=command.reason, now=work.now)
+    return Result(endpoint)
+
+
+async def _own(endpoint_id: WebhookEndpointId, work: Work) -> WebhookEndpoint:
+    endpoint = await work.load(WebhookEndpoint, endpoint_id)
+    actor = work.actor
+    if endpoint is None or not (endpoint.owner_id == actor.user_id or Role.ADMIN in actor.roles):
+        raise NotFound(f"There is no webhook endpoint {endpoint_id} of yours.", field=("endpointId",))
+    return endpoint

@@ -1,0 +1,119 @@
+"""Webhook endpoints through the pipeline: whose they are, and what is told once."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from commands.handling import Actor
+from commands.webhooks import (
+    DisableWebhook,
+    PauseWebhook,
+    RegisterWebhook,
+    RemoveWebhook,
+    ResumeWebhook,
+    RotateWebhookSecret,
+    UpdateWebhook,
+)
+from domain.errors import Conflict, Forbidden, Invalid, NotFound
+from domain.identity import WebhookEndpointId
+from domain.users import Role
+from domain.webhooks import EndpointState
+from tests.given import ADMIN, CUSTOMER, STAFF, SYSTEM, InMemory
+
+INTEGRATOR = Actor.user(UUID(int=0xD), [Role.INTEGRATOR])
+OTHER = Actor.user(UUID(int=0xE), [Role.INTEGRATOR])
+REGISTER = RegisterWebhook(url="https://shop.example/hooks", types=("order.placed",))
+NOBODYS = WebhookEndpointId(UUID(int=0xBAD))
+
+
+def about(endpoint_id: WebhookEndpointId) -> list[Any]:
+    return [
+        UpdateWebhook(endpoint_id=endpoint_id, types=("*",)),
+        RotateWebhookSecret(endpoint_id=endpoint_id),
+        PauseWebhook(endpoint_id=endpoint_id),
+        ResumeWebhook(endpoint_id=endpoint_id),
+        RemoveWebhook(endpoint_id=endpoint_id),
+    ]
+
+
+async def registered() -> tuple[InMemory, WebhookEndpointId]:
+    kontor = InMemory()
+    return kontor, WebhookEndpointId((await kontor.execute(REGISTER, INTEGRATOR)).aggregate_id)
+
+
+@pytest.mark.parametrize("request_", [REGISTER, *about(NOBODYS)], ids=lambda each: type(each).__name__)
+@pytest.mark.parametrize("actor", [CUSTOMER, STAFF], ids=["customer", "staff"])
+async def test_endpoints_are_for_integrators(request_: Any, actor: Actor) -> None:
+    with pytest.raises(Forbidden):
+        await InMemory().execute(request_, actor)
+
+
+@pytest.mark.parametrize("place", range(len(about(NOBODYS))))
+async def test_somebody_elses_endpoint_and_a_missing_one_are_not_found_alike(place: int) -> None:
+    kontor, endpoint_id = await registered()
+    texts = []
+    for wanted in (endpoint_id, NOBODYS):
+        with pytest.raises(NotFound) as refused:
+            await kontor.execute(about(wanted)[place], OTHER)
+        texts.append(refused.value.message.replace(str(wanted), "ID"))
+    assert texts[0] == texts[1]
+
+
+async def test_the_secret_is_told_once_and_is_in_no_event() -> None:
+    kontor = InMemory()
+    first = await kontor.execute(REGISTER, INTEGRATOR, key="k")
+    again = await kontor.execute(REGISTER, INTEGRATOR, key="k")
+    assert (first.secret["secret"], dict(again.secret)) == ("whsec_1", {})
+    assert not any(b"whsec_1" in stored.state for stored in kontor.store.stored)
+    assert not any("whsec_1" in str(append.result) for append in kontor.store.appends)
+
+
+async def test_the_secret_before_the_last_is_good_for_a_day() -> None:
+    kontor, endpoint_id = await registered()
+    secrets = kontor.ports.webhook_secrets
+    rotated = await kontor.execute(RotateWebhookSecret(endpoint_id=endpoint_id), INTEGRATOR)
+    assert rotated.secret == {"secret": "whsec_2"}
+    assert await secrets.current(endpoint_id, now=kontor.clock.now()) == ["whsec_2", "whsec_1"]
+    kontor.clock.advance(timedelta(hours=24))
+    assert await secrets.current(endpoint_id, now=kontor.clock.now()) == ["whsec_2"]
+
+
+async def test_the_whole_life_of_an_endpoint() -> None:
+    kontor, endpoint_id = await registered()
+    for request, actor in (
+        (PauseWebhook(endpoint_id=endpoint_id), INTEGRATOR),
+        (ResumeWebhook(endpoint_id=endpoint_id), ADMIN),
+        (DisableWebhook(endpoint_id=endpoint_id, reason="410 Gone"), SYSTEM),
+        (UpdateWebhook(endpoint_id=endpoint_id, url="https://new.example/"), INTEGRATOR),
+        (ResumeWebhook(endpoint_id=endpoint_id), INTEGRATOR),
+        (RemoveWebhook(endpoint_id=endpoint_id), INTEGRATOR),
+    ):
+        for _ in range(2):
+            await kontor.execute(request, actor)
+    endpoint = await kontor.loaded(endpoint_id)
+    assert (endpoint.state, endpoint.url, endpoint.version) == (EndpointState.REMOVED, "https://new.example/", 7)
+    assert await kontor.ports.webhook_secrets.current(endpoint_id, now=kontor.clock.now()) == []
+
+
+async def test_an_update_of_another_version_is_a_conflict() -> None:
+    kontor, endpoint_id = await registered()
+    with pytest.raises(Conflict, match="at version 1, not 2"):
+        await kontor.execute(UpdateWebhook(endpoint_id=endpoint_id, types=("*",), expected_version=2), INTEGRATOR)
+
+
+@pytest.mark.parametrize("change", [{"url": "http://a.example"}, {"types": ()}, {"types": ("nothing",)}])
+async def test_what_cannot_be_is_invalid_and_stores_nothing(change: dict[str, Any]) -> None:
+    kontor = InMemory()
+    given = {"url": REGISTER.url, "types": REGISTER.types} | change
+    with pytest.raises(Invalid):
+        await kontor.execute(RegisterWebhook(**given), INTEGRATOR)
+    assert kontor.store.stored == []
+
+
+async def test_the_system_owns_no_endpoint() -> None:
+    with pytest.raises(Forbidden):
+        await InMemory().execute(REGISTER, Actor("system:test", frozenset({Role.ADMIN})))
