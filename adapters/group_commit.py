@@ -19,7 +19,6 @@ from uuid import UUID
 import psycopg
 import structlog
 
-from adapters import packed_arrays
 from adapters.appending import CAREFUL, UNCONTENDED, careful, packed, packed_event, uncontended
 from adapters.event_codec import EventMapper, stored_kind_of
 from adapters.metrics import FLUSH_SECONDS, FLUSHED_APPENDS, QUEUED_APPENDS
@@ -106,7 +105,6 @@ class Connection:
             self._opened = await psycopg.AsyncConnection.connect(
                 self._conninfo, autocommit=True, application_name="kontor.group-commit", connect_timeout=5
             )
-            packed_arrays.register(self._opened)
         return self._opened
 
     async def close(self) -> None:

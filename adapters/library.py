@@ -31,7 +31,6 @@ from eventsourcing.utils import get_topic
 from psycopg.sql import SQL
 from uuid_utils.compat import uuid7
 
-from adapters import packed_arrays
 from adapters.appending import CAREFUL, careful, packed, packed_event
 from adapters.event_codec import EventMapper, VersionedStoredEvent
 from adapters.group_commit import APPEND_LOCK
@@ -85,7 +84,6 @@ class LogRecorder(PostgresApplicationRecorder):
         batch = careful([packed(append, [self._columns(event) for event in stored_events])])
         try:
             with self.datastore.get_connection() as connection, connection.cursor() as cursor:
-                packed_arrays.register(cursor)
                 cursor.execute(CAREFUL, batch)
                 answer = cursor.fetchone()
         except (OperationalError, InterfaceError):

@@ -13,8 +13,8 @@ from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
+import psycopg
 from psycopg import pq
-from psycopg.abc import AdaptContext
 from psycopg.adapt import Dumper
 
 _HEADER: Final = struct.Struct(">iiIii")  # dimensions, has nulls, element type, length, lower bound
@@ -49,10 +49,8 @@ class PackedArrayDumper(Dumper):
         return obj.data
 
 
-def register(context: AdaptContext) -> None:
-    """Make a connection take PackedArray as a parameter."""
-    assert context.adapters is not None
-    context.adapters.register_dumper(PackedArray, PackedArrayDumper)
+# The type is ours alone, so every connection may know it.
+psycopg.adapters.register_dumper(PackedArray, PackedArrayDumper)
 
 
 def array(element_type: str, count: int, elements: Iterable[bytes]) -> PackedArray:

@@ -109,7 +109,7 @@ class Growth:
 async def _read(url: str, filled: Filled) -> dict[str, Any]:
     chance = random.Random(filled.position)  # noqa: S311  # a choice, not a secret
     async with open_kontor(settings(url), name="bench") as kontor:
-        kontor.store._cache = NoCache()
+        kontor.store._loads._cache = NoCache()
         streams = [chance.choice(filled.full_streams) for _ in range(LOADS + WARM_UP)]
         loads = await _timed(streams, lambda stream: kontor.store.load([stream]))
         recent = range(max(0, filled.position - RECENT_EVENTS), max(1, filled.position - TAIL_EVENTS))

@@ -236,7 +236,7 @@ async def measure(task: Task) -> dict[str, Any]:
         if task.mode == "order":
             return await reserve_orders(kontor)
         if task.mode == "decide-uncached":
-            kontor.store._cache = NoCache()
+            kontor.store._loads._cache = NoCache()
         does = {"append": append, "pipeline": pipeline}.get(task.mode, decide)
         return (await does(kontor, task)).as_row()
 

@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import psycopg
 import uvloop
 
-from adapters.packed_arrays import array, bigint_element, bytea_element, register, uuid_element
+from adapters.packed_arrays import array, bigint_element, bytea_element, uuid_element
 from adapters.schema import migrate
 from cli.bench.timing import (
     EVENT_BYTES,
@@ -88,7 +88,6 @@ async def measure(task: Task) -> Measured:
     await migrate(database_url())
     async with await psycopg.AsyncConnection.connect(database_url(), autocommit=True) as connection:
         await connection.execute(_TABLE)
-        register(connection)
         batches = Batches(connection)
         writer = asyncio.create_task(batches.write(), name="limit")
 

@@ -180,7 +180,8 @@ async def test_the_log_is_what_several_writers_at_once_were_told(kontor: Kontor,
                 for step in plan:
                     await world.take(writer, step)
 
-            await asyncio.gather(*(write(place % 2, plan) for place, plan in enumerate(plans)))
+            async with asyncio.timeout(60):  # nobody waits for ever
+                await asyncio.gather(*(write(place % 2, plan) for place, plan in enumerate(plans)))
     finally:
         library.close()
 
