@@ -11,9 +11,8 @@ import hmac
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from enum import Enum
 from typing import Any, Final, TypeVar
 from uuid import UUID, uuid5
 from weakref import WeakValueDictionary
@@ -21,6 +20,7 @@ from weakref import WeakValueDictionary
 from eventsourcing.domain import Aggregate
 
 from commands.ports import Append, CommandRepeated, Ports, StoredCommand, StreamHead, VersionConflict
+from commands.requests import request_digest, require_storable
 from domain.errors import (
     Conflict,
     DomainError,
@@ -235,6 +235,7 @@ class Pipeline:
         record of a failed sign-in), Forbidden, Unauthenticated, or Overloaded."""
         command = self._table[type(request)]
         command.permission(actor)
+        require_storable(request)
         keyed = idempotency_key is not None
         command_id = self._command_id(command, actor, idempotency_key)
         execution = _Execution(
@@ -356,22 +357,3 @@ def _result_on_record(result: Result) -> dict[str, Any]:
     if result.refusal is not None:
         recorded["refusal"] = {"code": result.refusal.code, "message": result.refusal.message}
     return recorded
-
-
-def request_digest(request: Any, *, key: bytes) -> bytes:
-    """A keyed digest of the command's content, so that equal contents can be told without keeping them."""
-    # What is left at its default is left out, so that a command may get another field and old keys stay good.
-    values = {each.name: (getattr(request, each.name), each.default) for each in fields(request)}
-    told = {name: value for name, (value, default) in values.items() if value != default}
-    content = json.dumps(told, sort_keys=True, default=_plain, separators=(",", ":"))
-    return hmac.digest(key, content.encode(), "sha256")
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, frozenset):
-        return sorted(value)
-    if isinstance(value, Enum):
-        return value.value
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    return str(value)

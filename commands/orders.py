@@ -12,7 +12,8 @@ from domain.catalogue import Product
 from domain.errors import Forbidden, Invalid, NotFound
 from domain.identity import OrderId, ProductId, UserId, product_id
 from domain.money import Money
-from domain.orders import LINES_MAX, Order, OrderLine
+from domain.orders import LINES_MAX, REASON_LENGTH_MAX, Order, OrderLine
+from domain.text import plain_text
 from domain.users import User
 
 
@@ -116,7 +117,8 @@ async def confirm_order(command: ConfirmOrder, work: Work) -> Result:
 async def reject_order(command: RejectOrder, work: Work) -> Result:
     """Raises NotFound; nothing happens to an order that is past RESERVED."""
     order = await required_order(command.order_id, work)
-    order.reject(reason=command.reason, now=work.now)
+    reason = plain_text(command.reason, field="reason", length_max=REASON_LENGTH_MAX)
+    order.reject(reason=reason, now=work.now)
     return Result(order)
 
 
@@ -191,7 +193,7 @@ def _order_line(
     price = line.unit_price or product.price
     if price.currency != command.currency:
         raise Invalid(
-            f"{product.sku} is priced in {price.currency}, the order is in {command.currency}.",
+            f"{product.sku} is priced in {price.currency}, the order is in {command.currency[:10]!r}.",
             field=(*place, "unitPrice"),
         )
     if price.minor <= 0:
