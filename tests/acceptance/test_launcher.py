@@ -145,7 +145,8 @@ def test_a_second_start_keeps_the_data_and_a_killed_server_comes_back_at_the_sam
             return set(after) == set(before) and not set(after.values()) & set(before.values())
 
         assert eventually(all_started_again, START_S_MAX)
-        assert answers(servers)
+        after = servers.pids()
+        assert eventually(lambda: answers(servers), START_S_MAX)
     assert eventually(lambda: not any(psutil.pid_exists(pid) for pid in after.values()), 5)
 
 
