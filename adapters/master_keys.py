@@ -54,6 +54,13 @@ class MasterKeys:
             " KONTOR_PREVIOUS_MASTER_KEYS until `kontor keys rotate` has run."
         )
 
+    def opens(self, wrapped: bytes, owner: bytes) -> bool:
+        """Was the key wrapped by one of these?"""
+        try:
+            return bool(self.unwrap(wrapped, owner))
+        except WrongMasterKey:
+            return False
+
     def _candidates(self, wrapped: bytes) -> Iterator[tuple[AESGCM, bytes]]:
         known = self._wrapping.get(wrapped[:ID_BYTES])
         if known is not None:

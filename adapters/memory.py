@@ -21,6 +21,7 @@ from eventsourcing.persistence import StoredEvent
 from adapters.event_codec import EventMapper
 from commands.ports import Append, CommandRepeated, Ports, StoredCommand, StreamHead, VersionConflict
 from domain import CONTEXT_OF, aggregate_type_of
+from domain.errors import IllegalTransition
 
 START: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
 _ID_BASE: Final = UUID("01900000-0000-7000-8000-000000000000").int  # the shape of a UUIDv7
@@ -93,7 +94,8 @@ class MemoryPersonalData:
 
     async def seal(self, person_id: UUID, *texts: str) -> tuple[str, ...]:
         """See `commands.ports.PersonalData.seal`."""
-        assert person_id not in self._destroyed, "nothing is sealed for an erased person"
+        if person_id in self._destroyed:
+            raise IllegalTransition(f"The account {person_id} is ERASED; nothing personal can be stored for it.")
         tokens = tuple(f"memory.{len(self._sealed) + place}" for place in range(len(texts)))
         self._sealed |= {(person_id, token): text for token, text in zip(tokens, texts, strict=True)}
         return tokens
@@ -107,6 +109,10 @@ class MemoryPersonalData:
         self._destroyed.add(person_id)
         self._sealed = {key: text for key, text in self._sealed.items() if key[0] != person_id}
 
+    def is_destroyed(self, person_id: UUID) -> bool:
+        """Was the person erased?"""
+        return person_id in self._destroyed
+
     def opened(self, person_id: UUID, token: str) -> str | None:
         """The text, or None when it was not sealed for this person."""
         return self._sealed.get((person_id, token))
@@ -119,12 +125,14 @@ class MemoryPersonalData:
 class MemoryCredentials:
     """See `commands.ports.Credentials`. Keeps digests that are quick to compute: not for real passwords."""
 
-    def __init__(self) -> None:
+    def __init__(self, personal_data: MemoryPersonalData) -> None:
+        self._personal_data = personal_data
         self._digests: dict[UUID, bytes] = {}
 
     async def set(self, user_id: UUID, password: str) -> None:
         """See `commands.ports.Credentials.set`."""
-        self._digests[user_id] = _password_digest(user_id, password)
+        if not self._personal_data.is_destroyed(user_id):
+            self._digests[user_id] = _password_digest(user_id, password)
 
     async def verify(self, user_id: UUID | None, password: str) -> bool:
         """See `commands.ports.Credentials.verify`."""
@@ -143,14 +151,16 @@ def _password_digest(user_id: UUID, password: str) -> bytes:
 class MemorySessions:
     """See `commands.ports.Sessions`. `opened` lists each session's user, device and moment."""
 
+    personal_data: MemoryPersonalData
     opened: dict[UUID, tuple[UUID, str, datetime]] = field(default_factory=dict)
     ended: set[UUID] = field(default_factory=set)
 
     async def open(self, user_id: UUID, *, user_agent: str, now: datetime) -> tuple[UUID, str]:
         """See `commands.ports.Sessions.open`."""
         session_id = UUID(int=len(self.opened) + 1)
-        self.opened[session_id] = (user_id, user_agent, now)
-        return session_id, f"refresh-{len(self.opened)}"
+        if not self.personal_data.is_destroyed(user_id):
+            self.opened[session_id] = (user_id, user_agent, now)
+        return session_id, f"refresh-{session_id.int}"
 
     async def live(self, user_id: UUID, *, now: datetime) -> set[UUID]:
         """See `commands.ports.Sessions.live`."""
@@ -170,19 +180,21 @@ class MemorySessions:
 class MemoryMfa:
     """See `commands.ports.Mfa`. Everybody's codes are 000001, 000002 and so on, each good once."""
 
-    def __init__(self) -> None:
+    def __init__(self, personal_data: MemoryPersonalData) -> None:
+        self._personal_data = personal_data
         self._taken: dict[UUID, set[str]] = {}
 
     async def prepare(self, user_id: UUID, account: str) -> tuple[str, tuple[str, ...]]:
         """See `commands.ports.Mfa.prepare`."""
+        await self._personal_data.seal(user_id, "secret")
         self._taken[user_id] = set()
         return f"otpauth://totp/{account}", ("recovery-1", "recovery-2")
 
-    async def take(self, user_id: UUID, code: str, *, now: datetime) -> bool:
+    async def take(self, user_id: UUID, code: str, *, now: datetime, recovery: bool = True) -> bool:
         """See `commands.ports.Mfa.take`."""
         del now
         taken = self._taken.get(user_id)
-        good = code.startswith(("00000", "recovery-"))
+        good = code.startswith("00000") or (recovery and code.startswith("recovery-"))
         if taken is None or code in taken or not good:
             return False
         taken.add(code)
@@ -194,26 +206,29 @@ class MemoryMfa:
 
 
 class MemoryWebhookSecrets:
-    """See `commands.ports.WebhookSecrets`. The first secret of an endpoint is whsec_1."""
+    """See `commands.ports.WebhookSecrets`: whsec_1, whsec_2 and so on."""
 
     def __init__(self) -> None:
-        self._issued: dict[UUID, list[tuple[str, datetime]]] = {}
+        self._numbers = count(1)
+        self._kept: dict[UUID, list[tuple[str, datetime]]] = {}
 
-    async def issue(self, endpoint_id: UUID, *, now: datetime) -> str:
-        """See `commands.ports.WebhookSecrets.issue`."""
-        issued = self._issued.setdefault(endpoint_id, [])
-        issued.insert(0, (f"whsec_{len(issued) + 1}", now))
-        return issued[0][0]
+    def make(self) -> str:
+        """See `commands.ports.WebhookSecrets.make`."""
+        return f"whsec_{next(self._numbers)}"
+
+    async def keep(self, endpoint_id: UUID, secret: str, *, now: datetime) -> None:
+        """See `commands.ports.WebhookSecrets.keep`."""
+        self._kept.setdefault(endpoint_id, []).insert(0, (secret, now))
 
     async def current(self, endpoint_id: UUID, *, now: datetime) -> list[str]:
         """See `commands.ports.WebhookSecrets.current`."""
-        issued = self._issued.get(endpoint_id, [])
-        good = 2 if issued and issued[0][1] + timedelta(hours=24) > now else 1
-        return [secret for secret, _ in issued[:good]]
+        kept = self._kept.get(endpoint_id, [])
+        good = 2 if kept and kept[0][1] + timedelta(hours=24) > now else 1
+        return [secret for secret, _ in kept[:good]]
 
     async def destroy(self, endpoint_id: UUID) -> None:
         """See `commands.ports.WebhookSecrets.destroy`."""
-        self._issued.pop(endpoint_id, None)
+        self._kept.pop(endpoint_id, None)
 
 
 class MemoryOrderNumbers:
@@ -277,12 +292,13 @@ class MemoryMeter:
 
 def memory_ports() -> Ports:
     """A world of its own: empty, at START."""
+    personal_data = MemoryPersonalData()
     return Ports(
         store=MemoryEventStore(),
-        personal_data=MemoryPersonalData(),
-        credentials=MemoryCredentials(),
-        sessions=MemorySessions(),
-        mfa=MemoryMfa(),
+        personal_data=personal_data,
+        credentials=MemoryCredentials(personal_data),
+        sessions=MemorySessions(personal_data),
+        mfa=MemoryMfa(personal_data),
         webhook_secrets=MemoryWebhookSecrets(),
         order_numbers=MemoryOrderNumbers(),
         clock=FixedClock(),

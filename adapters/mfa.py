@@ -21,6 +21,13 @@ STEPS_ASIDE: Final = 1  # a clock may be so many steps off
 RECOVERY_CODES: Final = 10
 CODE_LENGTH_MAX: Final = 40
 ISSUER: Final = "Kontor"
+# Locks the person's key: an erasure waits and then deletes the row, or was first and nothing is stored.
+_PREPARE: Final = """
+INSERT INTO mfa (user_id, secret_sealed, recovery_digests)
+SELECT person_id, %s, %s FROM person_keys WHERE person_id = %s AND wrapped_key IS NOT NULL FOR SHARE
+ON CONFLICT (user_id) DO UPDATE SET secret_sealed = excluded.secret_sealed,
+    recovery_digests = excluded.recovery_digests, last_step = 0
+"""
 
 
 def code_at(secret: bytes, step: int, digits: int = DIGITS) -> str:
@@ -50,15 +57,10 @@ class MfaTable:
         (sealed,) = await self._personal_data.seal(user_id, base64.b32encode(secret).decode())
         codes = tuple(f"{secrets.token_hex(4)}-{secrets.token_hex(4)}" for _ in range(RECOVERY_CODES))
         async with self._pool.connection() as connection:
-            await connection.execute(
-                "INSERT INTO mfa (user_id, secret_sealed, recovery_digests) VALUES (%s, %s, %s) ON CONFLICT (user_id)"
-                " DO UPDATE SET secret_sealed = excluded.secret_sealed, recovery_digests = excluded.recovery_digests,"
-                " last_step = 0",
-                [user_id, sealed, [self._digest(user_id, code) for code in codes]],
-            )
+            await connection.execute(_PREPARE, [sealed, [self._digest(user_id, code) for code in codes], user_id])
         return provisioning_uri(secret, account), codes
 
-    async def take(self, user_id: UUID, code: str, *, now: datetime) -> bool:
+    async def take(self, user_id: UUID, code: str, *, now: datetime, recovery: bool = True) -> bool:
         """See `commands.ports.Mfa.take`."""
         code = code[:CODE_LENGTH_MAX].strip().lower()
         async with self._pool.connection() as connection:
@@ -73,6 +75,8 @@ class MfaTable:
                 used = await connection.execute(
                     "UPDATE mfa SET last_step = %s WHERE user_id = %s AND last_step < %s", [step, user_id, step]
                 )
+            elif not recovery:
+                return False
             else:
                 digest = self._digest(user_id, code)
                 used = await connection.execute(

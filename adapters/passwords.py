@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from psycopg_pool import AsyncConnectionPool
 from pwdlib import PasswordHash
+
+# Locks the person's key: an erasure waits and then deletes the row, or was first and nothing is stored.
+_SET: Final = """
+INSERT INTO credentials (user_id, password_hash)
+SELECT person_id, %s FROM person_keys WHERE person_id = %s AND wrapped_key IS NOT NULL FOR SHARE
+ON CONFLICT (user_id) DO UPDATE SET password_hash = excluded.password_hash, updated_at = clock_timestamp()
+"""
 
 
 class PasswordTable:
@@ -24,13 +31,10 @@ class PasswordTable:
         return self._hashing.hash("nobody has this password")
 
     async def set(self, user_id: UUID, password: str) -> None:
+        """See `commands.ports.Credentials.set`."""
         hashed = await asyncio.to_thread(self._hashing.hash, password)
         async with self._pool.connection() as connection:
-            await connection.execute(
-                "INSERT INTO credentials (user_id, password_hash) VALUES (%s, %s) ON CONFLICT (user_id)"
-                " DO UPDATE SET password_hash = excluded.password_hash, updated_at = clock_timestamp()",
-                [user_id, hashed],
-            )
+            await connection.execute(_SET, [hashed, user_id])
 
     async def verify(self, user_id: UUID | None, password: str) -> bool:
         async with self._pool.connection() as connection:

@@ -34,6 +34,9 @@ _WRAPPED: Final = (
     ("webhook_secrets", "endpoint_id", "wrapped_key"),
     ("webhook_secrets", "endpoint_id", "previous_key"),
 )
+_OLDEST: Final = """
+SELECT person_id, wrapped_key FROM person_keys WHERE wrapped_key IS NOT NULL ORDER BY created_at LIMIT 1
+"""
 _DESTROY: Final = """
 INSERT INTO person_keys (person_id, wrapped_key, destroyed_at) VALUES (%s, NULL, clock_timestamp())
 ON CONFLICT (person_id) DO UPDATE SET wrapped_key = NULL, destroyed_at = clock_timestamp()
@@ -48,23 +51,25 @@ class PersonalDataBox:
 
     def __init__(self, pool: AsyncConnectionPool[Any], master_keys: Sequence[bytes]) -> None:
         self._pool = pool
-        self._first = master_keys[-1]
+        self._master_keys = master_keys
         self._masters = MasterKeys(master_keys)
         self._stable: dict[str, bytes] = {}
 
     async def prepare(self) -> None:
         """Read the stable keys, or make them on the first start. Raises WrongMasterKey."""
         async with self._pool.connection() as connection:
-            for name, label in _STABLE.items():
+            self._stable = await self._stored(connection)
+            if missing := _STABLE.keys() - self._stable.keys():
                 # Derived from the master key of the first start, as they were before they were stored.
-                made = self._masters.wrap(hmac.digest(self._first, label, "sha256"), name.encode())
-                await connection.execute(
-                    "INSERT INTO stable_keys (name, wrapped_key) VALUES (%s, %s) ON CONFLICT DO NOTHING", [name, made]
-                )
-            rows = await connection.execute("SELECT name, wrapped_key FROM stable_keys")
-            self._stable = {
-                name: self._masters.unwrap(bytes(wrapped), name.encode()) for name, wrapped in await rows.fetchall()
-            }
+                first = await self._first_master_key(connection)
+                for name in sorted(missing):
+                    made = self._masters.wrap(hmac.digest(first, _STABLE[name], "sha256"), name.encode())
+                    await connection.execute(
+                        "INSERT INTO stable_keys (name, wrapped_key) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+                        [name, made],
+                    )
+                # Of two first starts at once one wins, and both then read the winner's.
+                self._stable = await self._stored(connection)
 
     @property
     def request_digest_key(self) -> bytes:
@@ -118,6 +123,20 @@ class PersonalDataBox:
             if not rows:
                 return rotated
             rotated += len(rows)
+
+    async def _stored(self, connection: AsyncConnection[Any]) -> dict[str, bytes]:
+        rows = await connection.execute("SELECT name, wrapped_key FROM stable_keys")
+        return {name: self._masters.unwrap(bytes(wrapped), name.encode()) for name, wrapped in await rows.fetchall()}
+
+    async def _first_master_key(self, connection: AsyncConnection[Any]) -> bytes:
+        """The one that wrapped what is there already, or the earliest given where nothing is. Raises WrongMasterKey:
+        a digest key made of a wrong one would free every address, and would stay."""
+        row = await (await connection.execute(_OLDEST)).fetchone()
+        if row is None:
+            return self._master_keys[-1]
+        person_id, wrapped = row[0], bytes(row[1])
+        self._masters.unwrap(wrapped, person_id.bytes)
+        return next(key for key in self._master_keys if MasterKeys([key]).opens(wrapped, person_id.bytes))
 
     async def _keys(self, person_ids: Iterable[UUID]) -> dict[UUID, AESGCM]:
         async with self._pool.connection() as connection:

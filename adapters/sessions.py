@@ -23,6 +23,12 @@ from domain.users import Role
 ACCESS_TOKEN_S: Final = 900
 SESSION_S: Final = 30 * 86_400
 ISSUER: Final = "kontor"
+# Locks the person's key: an erasure waits and then deletes the row, or was first and nothing is stored.
+_OPEN: Final = """
+INSERT INTO sessions (session_id, user_id, token_digest, user_agent, created_at, last_used_at, expires_at)
+SELECT %s, person_id, %s, %s, %s, %s, %s FROM person_keys
+WHERE person_id = %s AND wrapped_key IS NOT NULL FOR SHARE
+"""
 
 
 class AccessTokens:
@@ -71,12 +77,12 @@ class SessionTable:
         self._pool = pool
 
     async def open(self, user_id: UUID, *, user_agent: str, now: datetime) -> tuple[UUID, str]:
+        """See `commands.ports.Sessions.open`."""
         session_id, token = uuid7(), secrets.token_urlsafe(32)
+        expires_at = now + timedelta(seconds=SESSION_S)
         async with self._pool.connection() as connection:
             await connection.execute(
-                "INSERT INTO sessions (session_id, user_id, token_digest, user_agent, created_at, last_used_at,"
-                " expires_at) VALUES (%s, %s, %s, %s, %s, %s, %s)",
-                [session_id, user_id, _digest(token), user_agent[:200], now, now, now + timedelta(seconds=SESSION_S)],
+                _OPEN, [session_id, _digest(token), user_agent[:200], now, now, expires_at, user_id]
             )
         return session_id, token
 

@@ -24,17 +24,20 @@ class WebhookSecretTable:
         self._pool = pool
         self._masters = masters
 
-    async def issue(self, endpoint_id: UUID, *, now: datetime) -> str:
-        """See `commands.ports.WebhookSecrets.issue`."""
-        secret = os.urandom(SECRET_BYTES)
+    def make(self) -> str:
+        """See `commands.ports.WebhookSecrets.make`."""
+        return PREFIX + base64.b64encode(os.urandom(SECRET_BYTES)).decode()
+
+    async def keep(self, endpoint_id: UUID, secret: str, *, now: datetime) -> None:
+        """See `commands.ports.WebhookSecrets.keep`."""
+        key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
         async with self._pool.connection() as connection:
             await connection.execute(
                 "INSERT INTO webhook_secrets (endpoint_id, wrapped_key) VALUES (%s, %s) ON CONFLICT (endpoint_id)"
                 " DO UPDATE SET wrapped_key = excluded.wrapped_key, previous_key = webhook_secrets.wrapped_key,"
                 " previous_until = %s",
-                [endpoint_id, self._masters.wrap(secret, endpoint_id.bytes), now + PREVIOUS_GOOD],
+                [endpoint_id, self._masters.wrap(key, endpoint_id.bytes), now + PREVIOUS_GOOD],
             )
-        return PREFIX + base64.b64encode(secret).decode()
 
     async def current(self, endpoint_id: UUID, *, now: datetime) -> list[str]:
         """See `commands.ports.WebhookSecrets.current`."""

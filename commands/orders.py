@@ -12,7 +12,7 @@ from domain.catalogue import Product
 from domain.errors import Forbidden, Invalid, NotFound
 from domain.identity import OrderId, ProductId, UserId, product_id
 from domain.money import Money
-from domain.orders import LINES_MAX, REASON_LENGTH_MAX, Order, OrderLine
+from domain.orders import LINES_MAX, REASON_LENGTH_MAX, Order, OrderLine, valid_payment_method
 from domain.text import plain_text
 from domain.users import User
 
@@ -166,7 +166,8 @@ async def _customer(command: PlaceOrder, work: Work) -> UserId:
             raise Forbidden("Only STAFF may place an order for somebody else.")
         if command.placed_at is not None:
             raise Forbidden("Only STAFF may place an order for a past moment.")
-        if command.payment_method == "account":
+        # As it will be stored: with spaces around it, it is the same method.
+        if valid_payment_method(command.payment_method) == "account":
             raise Forbidden("Only STAFF may place an order that is paid outside (paymentMethod account).")
     customer_id = command.customer_id or work.actor.user_id
     if customer_id is None:

@@ -79,7 +79,8 @@ class PersonalData(Protocol):
     """Seals what is personal with a key per person."""
 
     async def seal(self, person_id: UUID, *texts: str) -> tuple[str, ...]:
-        """Tokens that only the person's key opens; makes the key on first use."""
+        """Tokens that only the person's key opens; makes the key on first use, which is before anything else of the
+        person is stored. Raises IllegalTransition for somebody who was erased."""
 
     async def open(self, tokens: Iterable[tuple[UUID, str]]) -> list[str | None]:
         """The texts, in order; None where the person's key is gone."""
@@ -95,7 +96,7 @@ class Credentials(Protocol):
     """Password hashes; not facts, so not in the log."""
 
     async def set(self, user_id: UUID, password: str) -> None:
-        """Store the hash of the password, over any earlier one."""
+        """Store the hash of the password, over any earlier one; nothing for somebody who was erased."""
 
     async def verify(self, user_id: UUID | None, password: str) -> bool:
         """True when the password is the user's; takes as long for a user that does not exist."""
@@ -108,7 +109,8 @@ class Sessions(Protocol):
     """Signed-in devices; not facts, so not in the log."""
 
     async def open(self, user_id: UUID, *, user_agent: str, now: datetime) -> tuple[UUID, str]:
-        """A new session: its id and its refresh token, which is stored only as a digest."""
+        """A new session: its id and its refresh token, which is stored only as a digest. For somebody who was
+        erased nothing is stored: both are good for nothing."""
 
     async def live(self, user_id: UUID, *, now: datetime) -> set[UUID]:
         """The user's sessions that are neither ended nor expired."""
@@ -125,10 +127,10 @@ class Mfa(Protocol):
 
     async def prepare(self, user_id: UUID, account: str) -> tuple[str, tuple[str, ...]]:
         """A new secret, over any earlier one: its provisioning URI and its recovery codes. Nothing asks for codes
-        before the account says so."""
+        before the account says so. Nothing is stored for somebody who was erased."""
 
-    async def take(self, user_id: UUID, code: str, *, now: datetime) -> bool:
-        """True once for each code, of time or recovery, that is the user's."""
+    async def take(self, user_id: UUID, code: str, *, now: datetime, recovery: bool = True) -> bool:
+        """True once for each code, of time or recovery, that is the user's; without `recovery` only those of time."""
 
     async def destroy(self, user_id: UUID) -> None:
         """No code is the user's any more. Safe to repeat."""
@@ -137,8 +139,13 @@ class Mfa(Protocol):
 class WebhookSecrets(Protocol):
     """What signs webhook deliveries; not facts, so not in the log."""
 
-    async def issue(self, endpoint_id: UUID, *, now: datetime) -> str:
-        """A new secret; the one before stays good for 24 hours, earlier ones do not."""
+    def make(self) -> str:
+        """A new secret, good for nothing until it is kept."""
+
+    async def keep(self, endpoint_id: UUID, secret: str, *, now: datetime) -> None:
+        """This secret is the endpoint's from now on; the one before stays good for 24 hours, earlier ones do not.
+
+        Not safe to repeat: the second time it is also the one before."""
 
     async def current(self, endpoint_id: UUID, *, now: datetime) -> list[str]:
         """The secrets that are good, newest first."""

@@ -229,11 +229,12 @@ async def enable_mfa(command: EnableMfa, work: Work) -> Result:
 
 
 async def confirm_mfa(command: ConfirmMfa, work: Work) -> Result:
-    """Raises MfaInvalid; nothing happens when the second factor counts already."""
+    """Raises MfaInvalid, also for a recovery code: it says nothing about the authenticator. Nothing happens when the
+    second factor counts already."""
     user = await _own_account(work)
     if user.mfa_enabled:
         return Result(user)
-    if not await work.ports.mfa.take(user.id, command.code, now=work.now):
+    if not await work.ports.mfa.take(user.id, command.code, now=work.now, recovery=False):
         raise _wrong_code("code")
     user.enable_mfa(reason="confirmed by a code", now=work.now)
     return Result(user)

@@ -79,8 +79,9 @@ async def register_webhook(command: RegisterWebhook, work: Work) -> Result:
         known_types=EVENT_TYPES,
         now=work.now,
     )
-    # Written first: an endpoint whose secret nobody knows would be worse than a secret without endpoint.
-    secret = await work.ports.webhook_secrets.issue(endpoint.id, now=work.now)
+    # Kept first: its id is new, so nothing is lost if the endpoint is not stored, and no endpoint is without secret.
+    secret = work.ports.webhook_secrets.make()
+    await work.ports.webhook_secrets.keep(endpoint.id, secret, now=work.now)
     return Result(work.add(endpoint), secret={"secret": secret})
 
 
@@ -93,11 +94,12 @@ async def update_webhook(command: UpdateWebhook, work: Work) -> Result:
 
 
 async def rotate_webhook_secret(command: RotateWebhookSecret, work: Work) -> Result:
-    """Raises NotFound, or IllegalTransition for a removed one."""
+    """Raises NotFound, or IllegalTransition for a removed one. A repeated request does not tell the secret again."""
     endpoint = await _own(command.endpoint_id, work)
     endpoint.rotate_secret(now=work.now)
-    secret = await work.ports.webhook_secrets.issue(endpoint.id, now=work.now)
-    return Result(endpoint, secret={"secret": secret})
+    secrets, secret = work.ports.webhook_secrets, work.ports.webhook_secrets.make()
+    # Kept last: a rotation that is not stored, or decided again, must not cost the secret that is in use.
+    return Result(endpoint, secret={"secret": secret}, after=lambda: secrets.keep(endpoint.id, secret, now=work.now))
 
 
 async def pause_webhook(command: PauseWebhook, work: Work) -> Result:

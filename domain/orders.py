@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
+from unicodedata import category
 from uuid import UUID
 
 from eventsourcing.domain import Aggregate
@@ -27,6 +28,8 @@ PAYMENT_METHOD_LENGTH_MAX: Final = 100
 CARRIER_LENGTH_MAX: Final = 100
 TRACKING_NUMBER_LENGTH_MAX: Final = 100
 CARD_DIGITS: Final = range(13, 20)
+# Unicode's categories of spaces, of dashes, and of what nobody sees.
+_BETWEEN_DIGITS: Final = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf", "Pd"})
 
 
 class OrderStatus(StrEnum):
@@ -239,8 +242,8 @@ class Order(Aggregate):
 def valid_payment_method(text: str) -> str:
     """A gateway's token, or `account`. Raises Invalid for what looks like a card number."""
     method = plain_text(text, field="paymentMethod", length_max=PAYMENT_METHOD_LENGTH_MAX)
-    digits = method.replace(" ", "").replace("-", "")
-    if digits.isascii() and digits.isdigit() and len(digits) in CARD_DIGITS and _has_check_digit(digits):
+    digits = "".join(char for char in method if category(char) not in _BETWEEN_DIGITS)
+    if digits.isdecimal() and len(digits) in CARD_DIGITS and _has_check_digit(digits):
         raise Invalid(
             "paymentMethod looks like a card number: send the token that the payment provider gave for it, never a"
             " card number.",

@@ -117,9 +117,10 @@ class Payment(Aggregate):
     def authorise(self, *, reference: str, now: datetime) -> None:
         """The provider holds the money, under this reference; the same answer again changes nothing.
 
-        Raises IllegalTransition unless it is REQUESTED, also for another reference."""
+        Raises IllegalTransition unless it is REQUESTED: for another reference, and for the same one of a VOIDED
+        payment, whose money the provider must let go."""
         reference = plain_text(reference, field="reference", length_max=REFERENCE_LENGTH_MAX)
-        if reference == self.reference and self.status in (PaymentStatus.AUTHORISED, PaymentStatus.CAPTURED):
+        if reference == self.reference and self.status is not PaymentStatus.VOIDED:
             return
         self._require("authorised", PaymentStatus.REQUESTED)
         self.trigger_event(self.Authorised, timestamp=now, order_id=self.order_id, reference=reference)
@@ -159,7 +160,7 @@ class Payment(Aggregate):
             why = f" ({self.reason})" if self.reason else ""
             names = " or ".join(status.value for status in allowed)
             raise IllegalTransition(
-                f"the payment of order {self.order_id} is {self.status.value}{why}; only a {names} one can be {wish}."
+                f"the payment of order {self.order_id} is {self.status.value}{why}; to be {wish} it must be {names}."
             )
 
 

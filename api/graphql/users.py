@@ -235,7 +235,7 @@ class UsersMutation:
         try:
             user_id, session_id, fresh = await context.kontor.sessions.rotate(refresh_token)
             user = (await context.kontor.store.load([user_id])).get(user_id, (None, None))[0]
-            if not isinstance(user, domain.User):
+            if not isinstance(user, domain.User) or user.erased:
                 raise BadCredentials("The account of this refresh token does not exist any more; register anew.")
         except DomainError as error:
             return SignInPayload(ok=False, user_errors=[UserError.of(error)], tokens=None, user=None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from uuid import UUID, uuid4
 
 import pytest
@@ -84,6 +85,26 @@ async def test_a_wrong_master_key_is_told_and_changes_nothing(empty: Kontor) -> 
 
 
 @pytest.mark.servers
+async def test_an_installation_of_before_the_stable_keys_keeps_its_digests(empty: Kontor) -> None:
+    """The digests of the master key that wrapped what is there, wherever it stands among those given."""
+    before = await box(empty, OLD)
+    await before.seal(uuid4(), "Ada")
+    await empty.reads.fetch(SQL("DELETE FROM stable_keys RETURNING 1"), [])
+    with pytest.raises(WrongMasterKey):
+        await box(empty, OTHER)
+    assert await empty.reads.fetch(SQL("SELECT name FROM stable_keys"), []) == []
+    after = await box(empty, NEW, OLD, OTHER)
+    assert after.digest("ada@example.com") == before.digest("ada@example.com")
+    assert after.request_digest_key == before.request_digest_key
+
+
+@pytest.mark.servers
+async def test_of_many_first_starts_all_use_the_same_digests(empty: Kontor) -> None:
+    boxes = await asyncio.gather(*(box(empty, key) for key in [OLD] * 6))
+    assert len({each.digest("x") for each in boxes}) == len({each.request_digest_key for each in boxes}) == 1
+
+
+@pytest.mark.servers
 async def test_a_destroyed_key_is_never_made_again(empty: Kontor) -> None:
     sealing, ada, nobody = await box(empty, OLD), uuid4(), uuid4()
     (token,) = await sealing.seal(ada, "Ada")
@@ -118,9 +139,10 @@ async def test_two_first_uses_at_once_use_one_key(empty: Kontor) -> None:
 @pytest.mark.servers
 async def test_secrets_of_webhooks_are_wrapped_rotated_and_good_for_a_day_after_their_successor(empty: Kontor) -> None:
     endpoint, before = uuid4(), WebhookSecretTable(empty.pool, MasterKeys([OLD]))
-    first = await before.issue(endpoint, now=NOW)
-    second = await before.issue(endpoint, now=NOW)
-    assert first.startswith("whsec_")
+    first, second = before.make(), before.make()
+    for secret in (first, second):
+        await before.keep(endpoint, secret, now=NOW)
+    assert re.fullmatch(r"whsec_[A-Za-z0-9+/]{43}=", first)
     await (await box(empty, NEW, OLD)).rotate()
     after = WebhookSecretTable(empty.pool, MasterKeys([NEW]))
     assert await after.current(endpoint, now=NOW) == [second, first]

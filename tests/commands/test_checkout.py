@@ -12,7 +12,7 @@ from domain import CONTEXTS
 from domain.orders import Order
 from tests.given import ORDER_ID, Decision, decide, placed_order
 
-EXPECTED = {
+EXPECTED: dict[Any, ReserveOrder | ReleaseOrder | DispatchOrder | None] = {
     Order.Created: ReserveOrder(order_id=ORDER_ID),
     Order.Reserved: None,
     Order.Rejected: ReleaseOrder(order_id=ORDER_ID),

@@ -20,6 +20,7 @@ from tests.given import GBP_2_55, NOW, ORDER_ID, STAFF, SYSTEM, InMemory, order_
 FOR_STAFF: dict[str, dict[str, Any]] = {
     "another customer": {"customer_id": UUID(int=0xBAD)},
     "a past moment": {"placed_at": NOW - timedelta(days=1)},
+    "paid outside, with spaces around it": {"payment_method": " account\n"},
     "paid outside": {"payment_method": "account"},
     "an agreed price": {"lines": (WantedLine(sku="MUG", quantity=1, unit_price=Money(1, "GBP")),)},
 }

@@ -106,6 +106,15 @@ async def test_the_whole_way_of_an_order_and_its_payment() -> None:
     assert (stock.on_hand, stock.reserved) == (8, 0)
 
 
+async def test_a_payment_is_requested_once_whatever_the_provider() -> None:
+    kontor, _, order_id = await reserved()
+    await kontor.execute(RequestPayment(order_id=order_id, provider="stripe"))
+    stored = len(kontor.store.stored)
+    outcome = await kontor.execute(RequestPayment(order_id=order_id, provider="adyen"))
+    assert (len(kontor.store.stored), outcome.aggregate_id) == (stored, payment_id(order_id))
+    assert (await kontor.loaded(payment_id(order_id))).provider == "stripe"
+
+
 async def test_a_late_authorisation_of_a_void_payment_is_refused_by_name() -> None:
     kontor, _, order_id = await reserved()
     await kontor.execute(RequestPayment(order_id=order_id, provider="stripe"))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from adapters.memory import MemoryEventStore, memory_ports
 from commands.handling import Actor
+from commands.ports import Append, Overloaded, StreamHead, VersionConflict
 from commands.webhooks import (
     DisableWebhook,
     PauseWebhook,
@@ -22,6 +26,7 @@ from domain.errors import Conflict, Forbidden, Invalid, NotFound
 from domain.identity import WebhookEndpointId
 from domain.users import Role
 from domain.webhooks import EndpointState
+from tests.commands.test_handling import LateStore
 from tests.given import ADMIN, CUSTOMER, STAFF, SYSTEM, InMemory
 
 INTEGRATOR = Actor.user(UUID(int=0xD), [Role.INTEGRATOR])
@@ -80,6 +85,56 @@ async def test_the_secret_before_the_last_is_good_for_a_day() -> None:
     assert await secrets.current(endpoint_id, now=kontor.clock.now()) == ["whsec_2", "whsec_1"]
     kontor.clock.advance(timedelta(hours=24))
     assert await secrets.current(endpoint_id, now=kontor.clock.now()) == ["whsec_2"]
+
+
+class FailingStore(MemoryEventStore):
+    """Fails the next append with `failure`, once."""
+
+    failure: Exception | None = None
+
+    async def append(self, append: Append) -> tuple[StreamHead, ...]:
+        failure, self.failure = self.failure, None
+        if failure is not None:
+            raise failure
+        return await super().append(append)
+
+
+async def registered_in(store: MemoryEventStore) -> tuple[InMemory, RotateWebhookSecret]:
+    """An endpoint in this store, and the wish to rotate its secret."""
+    kontor = InMemory(replace(memory_ports(), store=store))
+    endpoint_id = WebhookEndpointId((await kontor.execute(REGISTER, INTEGRATOR)).aggregate_id)
+    return kontor, RotateWebhookSecret(endpoint_id=endpoint_id)
+
+
+async def good(kontor: InMemory, rotate: RotateWebhookSecret) -> list[str]:
+    return await kontor.ports.webhook_secrets.current(rotate.endpoint_id, now=kontor.clock.now())
+
+
+async def test_a_rotation_that_lost_a_race_leaves_the_secret_before_it_good() -> None:
+    store = FailingStore()
+    kontor, rotate = await registered_in(store)
+    store.failure = VersionConflict("a rival was first")
+    told = (await kontor.execute(rotate, INTEGRATOR)).secret["secret"]
+    assert await good(kontor, rotate) == [told, "whsec_1"]
+
+
+async def test_a_rotation_that_was_not_stored_changes_no_secret() -> None:
+    store = FailingStore()
+    kontor, rotate = await registered_in(store)
+    store.failure = Overloaded("the queue is full")
+    with pytest.raises(Overloaded):
+        await kontor.execute(rotate, INTEGRATOR)
+    assert await good(kontor, rotate) == ["whsec_1"]
+
+
+async def test_a_rotation_sent_to_two_processes_at_once_makes_one_secret_and_tells_it_once() -> None:
+    store = LateStore()
+    kontor, rotate = await registered_in(store)
+    rival = InMemory(kontor.ports)
+    store.blind = 2
+    outcomes = await asyncio.gather(*(each.execute(rotate, INTEGRATOR, key="k") for each in (kontor, rival)))
+    (told,) = [outcome.secret["secret"] for outcome in outcomes if outcome.secret]
+    assert await good(kontor, rotate) == [told, "whsec_1"]
 
 
 async def test_the_whole_life_of_an_endpoint() -> None:

@@ -97,12 +97,37 @@ def test_a_new_order_is_pending_with_its_total() -> None:
     assert (order.id, order.version, order_line("A", 2).total) == (ORDER_ID, 1, GBP_2_55.times(2))
 
 
-@pytest.mark.parametrize("number", ["4242424242424242", "4242 4242-4242 4242", "378282246310005"])
+@pytest.mark.parametrize(
+    "number",
+    ["4242424242424242", " 4242 4242-4242 4242 ", "378282246310005", "4222222222222", "4444444444444444442"],
+)
 def test_a_card_number_is_never_taken(number: str) -> None:
+    with pytest.raises(Invalid, match="never a card number") as refused:
+        valid_payment_method(number)
+    assert refused.value.field == ("paymentMethod",)
+    assert number.strip() not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "4242\u00a04242\u00a04242\u00a04242",
+        "4242\t4242\n4242\u20094242",
+        "4242\u20134242\u20114242\u20144242",
+        "4242\u200b424242424242",
+        "\uff14\uff12" * 8,
+    ],
+    ids=ascii,
+)
+def test_no_kind_of_space_dash_or_digit_hides_a_card_number(number: str) -> None:
     with pytest.raises(Invalid, match="never a card number"):
         valid_payment_method(number)
 
 
-@pytest.mark.parametrize("method", ["pm_1Nv0", "account", "4242424242424241", "123456789012", "tok_4242424242424242"])
+# The digits alone would pass the check with 12 and with 20 of them.
+@pytest.mark.parametrize(
+    "method",
+    ["pm_1Nv0", "account", "4242424242424241", "444444444442", "4" * 20, "tok_4242424242424242"],
+)
 def test_what_is_no_card_number_is_taken(method: str) -> None:
     assert valid_payment_method(method) == method

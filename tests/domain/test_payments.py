@@ -43,7 +43,7 @@ LEADS = {
     "refund": {S.CAPTURED: S.REFUNDED},
 }
 SILENT = {
-    "authorise": {S.AUTHORISED, S.CAPTURED},
+    "authorise": {S.AUTHORISED, S.CAPTURED, S.REFUNDED},
     "capture": {S.CAPTURED},
     "decline": {S.DECLINED},
     "void": {S.VOIDED},
@@ -79,15 +79,25 @@ def test_a_decision_leads_on_is_silent_or_is_refused_by_name(status: PaymentStat
         assert told(decide(payment, decision)) == []
     else:
         allowed = " or ".join(each.value for each in LEADS[wish])
-        with pytest.raises(IllegalTransition, match=f"is {status.value}.*only a {allowed} one"):
+        with pytest.raises(IllegalTransition, match=f"is {status.value}.*it must be {allowed}"):
             decide(payment, decision)
         assert told(payment) == []
 
 
-@pytest.mark.parametrize("status", [S.AUTHORISED, S.CAPTURED])
+@pytest.mark.parametrize("status", [S.AUTHORISED, S.CAPTURED, S.REFUNDED])
 def test_an_authorisation_under_another_reference_is_refused(status: PaymentStatus) -> None:
-    with pytest.raises(IllegalTransition):
-        decide(in_status(status), ("authorise", {"reference": "pi_2"}))
+    payment = in_status(status)
+    with pytest.raises(IllegalTransition, match=status.value):
+        decide(payment, ("authorise", {"reference": "pi_2"}))
+    assert (told(payment), payment.reference) == ([], "pi_1")
+
+
+def test_an_authorisation_that_was_voided_is_not_made_again_by_the_same_answer() -> None:
+    payment = decide(requested(), AUTHORISE, VOID)
+    payment.collect_events()
+    with pytest.raises(IllegalTransition, match="VOIDED"):
+        decide(payment, AUTHORISE)
+    assert told(payment) == []
 
 
 @pytest.mark.parametrize(

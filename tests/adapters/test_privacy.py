@@ -1,0 +1,166 @@
+"""What is kept of a person beside the log: gone with the account, and never there again, whoever comes too late."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from psycopg.sql import SQL
+
+from adapters.mfa import MfaTable
+from adapters.wiring import Kontor, open_kontor
+from api.graphql.consistency import Freshness
+from api.graphql.context import RequestContext
+from api.graphql.schema import schema
+from commands.handling import ANONYMOUS, Actor, Outcome
+from commands.users import EraseUser, RegisterUser, SignIn, UpdateProfile
+from domain.errors import AlreadyExists, BadCredentials, IllegalTransition
+from domain.identity import UserId
+from domain.users import Role, User
+from streams import erasure
+from tests.adapters.test_event_store import append_of
+from tests.given import NOW, PASSWORD, recorded
+
+pytestmark = pytest.mark.servers
+REFRESH = "mutation($t: String!) { refreshTokens(refreshToken: $t) { ok tokens { accessToken } userErrors { code } } }"
+_KEPT = SQL(
+    "SELECT (SELECT count(*) FROM person_keys WHERE person_id = %(id)s AND wrapped_key IS NOT NULL),"
+    " (SELECT count(*) FROM credentials WHERE user_id = %(id)s),"
+    " (SELECT count(*) FROM sessions WHERE user_id = %(id)s),"
+    " (SELECT count(*) FROM mfa WHERE user_id = %(id)s)"
+)
+
+
+async def kept(kontor: Kontor, person: UUID) -> tuple[int, ...]:
+    """How many keys, passwords, sessions and second factors are stored."""
+    (row,) = await kontor.reads.fetch(_KEPT, {"id": person})  # type: ignore[arg-type]  # named parameters
+    return tuple(row)
+
+
+async def with_everything(kontor: Kontor, email: str = "ada@example.com") -> tuple[UserId, str]:
+    """An account with a password, a session and a second factor, and the session's refresh token."""
+    made = await kontor.pipeline.execute(RegisterUser(email=email, name="Ada", password=PASSWORD), actor=ANONYMOUS)
+    user_id = UserId(made.aggregate_id)
+    signed_in = await kontor.pipeline.execute(SignIn(email=email, password=PASSWORD), actor=ANONYMOUS)
+    await kontor.ports.mfa.prepare(user_id, email)
+    assert await kept(kontor, user_id) == (1, 1, 1, 1)
+    return user_id, signed_in.secret["refresh_token"]
+
+
+async def erase_and_die(kontor: Kontor, user_id: UUID) -> User:
+    """The event is stored, and nothing is destroyed yet."""
+    user: Any = (await kontor.store.load([user_id]))[user_id][0]
+    user.erase(by="user:test", now=NOW)
+    await kontor.store.append(append_of(user))
+    return user  # type: ignore[no-any-return]
+
+
+async def test_erasing_leaves_no_row_that_is_a_persons(kontor: Kontor) -> None:
+    user_id, _ = await with_everything(kontor)
+    other, _ = await with_everything(kontor, "bob@example.com")
+    for _ in range(2):
+        await kontor.pipeline.execute(EraseUser(user_id=user_id), actor=Actor.user(user_id, [Role.CUSTOMER]))
+    assert await kept(kontor, user_id) == (0, 0, 0, 0)
+    assert await kept(kontor, other) == (1, 1, 1, 1)
+
+
+async def test_the_follower_destroys_in_the_transaction_of_its_position_and_may_repeat_it(kontor: Kontor) -> None:
+    user_id, _ = await with_everything(kontor)
+    user = (await kontor.store.load([user_id]))[user_id][0]
+    user.erase(by="user:test", now=NOW)  # type: ignore[attr-defined]
+    events = recorded(user.collect_events())
+    async with kontor.pool.connection() as connection:
+        async with connection.transaction(force_rollback=True):
+            await erasure.apply(connection, events)
+        assert await kept(kontor, user_id) == (1, 1, 1, 1)
+        for _ in range(2):
+            async with connection.transaction():
+                await erasure.apply(connection, events)
+            assert await kept(kontor, user_id) == (0, 0, 0, 0)
+
+
+async def test_who_comes_after_the_erasure_stores_nothing(kontor: Kontor) -> None:
+    """Requests that had loaded the account before it was erased."""
+    user_id, _ = await with_everything(kontor)
+    await kontor.pipeline.execute(EraseUser(user_id=user_id), actor=Actor.user(user_id, []))
+    await kontor.ports.credentials.set(user_id, PASSWORD)
+    await kontor.ports.sessions.open(user_id, user_agent="Firefox", now=NOW)
+    with pytest.raises(IllegalTransition, match="ERASED"):
+        await kontor.ports.mfa.prepare(user_id, "ada@example.com")
+    assert await kept(kontor, user_id) == (0, 0, 0, 0)
+
+
+async def test_a_second_factor_that_was_sealed_before_and_is_stored_after_the_erasure_is_not(kontor: Kontor) -> None:
+    user_id, _ = await with_everything(kontor)
+
+    class Late:
+        """Seals, and then the person is erased."""
+
+        digest = staticmethod(kontor.personal_data.digest)
+
+        async def seal(self, person_id: UUID, *texts: str) -> tuple[str, ...]:
+            sealed = await kontor.personal_data.seal(person_id, *texts)
+            await kontor.pipeline.execute(EraseUser(user_id=UserId(person_id)), actor=Actor.user(person_id, []))
+            return sealed
+
+    await MfaTable(kontor.pool, Late()).prepare(user_id, "ada@example.com")  # type: ignore[arg-type]
+    assert await kept(kontor, user_id) == (0, 0, 0, 0)
+
+
+async def test_of_everything_at_once_with_an_erasure_nothing_stays(kontor: Kontor) -> None:
+    ports = kontor.ports
+    people = [uuid4() for _ in range(25)]
+    for person in people:
+        await ports.personal_data.seal(person, "x")
+
+    async def destroy(person: UUID) -> None:
+        for port in (ports.personal_data, ports.credentials, ports.sessions, ports.mfa):
+            await port.destroy(person)
+
+    for person in people:
+        done = await asyncio.gather(
+            ports.sessions.open(person, user_agent="a", now=NOW),
+            ports.mfa.prepare(person, "a"),
+            destroy(person),
+            ports.sessions.open(person, user_agent="b", now=NOW),
+            return_exceptions=True,
+        )
+        assert all(not isinstance(each, Exception) or isinstance(each, IllegalTransition) for each in done), done
+    assert [await kept(kontor, person) for person in people] == [(0, 0, 0, 0)] * len(people)
+
+
+async def test_an_erased_account_gets_no_tokens_even_before_its_sessions_are_destroyed(kontor: Kontor) -> None:
+    user_id, refresh_token = await with_everything(kontor)
+    await erase_and_die(kontor, user_id)
+    context = RequestContext(kontor, actor=ANONYMOUS, freshness=Freshness(kontor.positions, kontor.reads))
+    answer = await schema.execute(REFRESH, variable_values={"t": refresh_token}, context_value=context)
+    assert answer.errors is None
+    assert answer.data == {"refreshTokens": {"ok": False, "tokens": None, "userErrors": [{"code": "BAD_CREDENTIALS"}]}}
+
+
+async def test_an_erased_account_does_not_sign_in_even_before_its_password_is_destroyed(kontor: Kontor) -> None:
+    user_id, _ = await with_everything(kontor)
+    await erase_and_die(kontor, user_id)  # and its address is still claimed
+    with pytest.raises(BadCredentials):
+        await kontor.pipeline.execute(SignIn(email="ada@example.com", password=PASSWORD), actor=ANONYMOUS)
+
+
+async def test_of_many_who_want_one_address_at_once_in_two_processes_one_gets_it(kontor: Kontor) -> None:
+    """Registering and changing one's address, where a claim is new and where it was released before."""
+    async with open_kontor(kontor.settings, name="second") as second:
+        owners = [await with_everything(kontor, f"owner{n}@example.com") for n in range(4)]
+        for n, email in enumerate(["new@example.com", "owner0@example.com"]):
+            if n == 1:
+                await kontor.pipeline.execute(EraseUser(user_id=owners[0][0]), actor=Actor.user(owners[0][0], []))
+            changing = [Actor.user(owners[place][0], [Role.CUSTOMER]) for place in (1, 2, 3)]
+            wanted: list[Any] = [
+                *(each.pipeline.execute(RegisterUser(email=email, name="x", password=PASSWORD), actor=ANONYMOUS)
+                  for each in (kontor, second, kontor)),
+                *(each.pipeline.execute(UpdateProfile(email=email), actor=actor)
+                  for each, actor in zip((second, kontor, second), changing, strict=True)),
+            ]  # fmt: skip
+            results = await asyncio.gather(*wanted, return_exceptions=True)
+            assert sum(isinstance(result, Outcome) for result in results) == 1, results
+            assert sum(isinstance(result, AlreadyExists) for result in results) == len(wanted) - 1, results
