@@ -11,9 +11,10 @@ from projections.orders import ORDERS
 from projections.sales_by_day import SALES_BY_DAY
 from projections.users import USERS
 from projections.view import View
+from projections.webhooks import WEBHOOKS
 
 VIEWS: Final[dict[str, View[Any]]] = {
-    view.name: view for view in (USERS, CATALOGUE, CATEGORIES, STOCK, ORDERS, SALES_BY_DAY)
+    view.name: view for view in (USERS, CATALOGUE, CATEGORIES, STOCK, ORDERS, SALES_BY_DAY, WEBHOOKS)
 }
 
 

@@ -11,7 +11,8 @@ import uvloop
 import streams.catalogue
 import streams.inventory
 import streams.orders
-import streams.users  # noqa: F401  # importing declares the agents
+import streams.users
+import streams.webhooks  # noqa: F401  # importing declares the agents
 from domain import CONTEXTS
 from streams import checkout, erasure, tail
 from streams.app import announce_ready, app

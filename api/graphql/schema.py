@@ -32,7 +32,7 @@ from api.graphql.sales import SalesQuery
 from api.graphql.scalars import SCALARS, ConsistencyToken
 from api.graphql.users import UsersMutation, UsersQuery, user_by_id
 from api.graphql.views import ViewsQuery
-from api.graphql.webhooks import WebhooksMutation
+from api.graphql.webhooks import WebhooksMutation, WebhooksQuery, webhook_endpoint_by_id
 
 DEPTH_MAX: Final = 12
 ALIASES_MAX: Final = 30
@@ -42,16 +42,18 @@ _RULES: Final[list[Any]] = [aliases_limit(ALIASES_MAX), depth_limit(DEPTH_MAX, N
 
 
 @strawberry.type(description="What can be read.")
-class Query(UsersQuery, CatalogueQuery, CategoriesQuery, InventoryQuery, OrdersQuery, SalesQuery, ViewsQuery):
+class Query(
+    UsersQuery, CatalogueQuery, CategoriesQuery, InventoryQuery, OrdersQuery, SalesQuery, ViewsQuery, WebhooksQuery
+):
     @resolver("Whatever has this id and is the reader's to see.")
     async def node(self, info: Info, id: strawberry.ID, consistent_with: ConsistencyToken | None = None) -> Node | None:
-        """An order, product, category, stock item or user; null for every other id."""
+        """An order, product, category, stock item, user or webhook endpoint; null for every other id."""
         context = info.context
         context.freshness.require(consistent_with)
         node_id = parsed_id(id)
         if node_id is None:
             return None
-        for find in (order_by_id, product_by_id, category_by_id, _stock_item_by_id, user_by_id):
+        for find in (order_by_id, product_by_id, category_by_id, _stock_item_by_id, user_by_id, webhook_endpoint_by_id):
             if found := await find(context, node_id):
                 return found
         return None

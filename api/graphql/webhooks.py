@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import Enum
-from typing import Any
+from typing import Any, Final
+from uuid import UUID
 
 import strawberry
+from psycopg.sql import SQL
 
-from api.graphql.context import Info, required_id
+from api.graphql.context import Info, RequestContext, required_id
 from api.graphql.node import Node
 from api.graphql.receipts import Answer, OkPayload, Receipt, UserError, answered
 from api.graphql.resolvers import resolver
+from commands.handling import integrator
 from commands.webhooks import PauseWebhook, RegisterWebhook, RemoveWebhook, ResumeWebhook, RotateWebhookSecret
 from domain import webhooks as domain
 from domain.identity import WebhookEndpointId
+from domain.users import Role
+from projections.webhooks import WEBHOOKS, WebhookRow
+
+# An integrator has a handful; the oldest are shown.
+ENDPOINTS_MAX: Final = 1_000
 
 
 @strawberry.enum(description="Is an endpoint told anything?")
@@ -31,6 +39,18 @@ class WebhookEndpoint(Node):
     state: EndpointState = strawberry.field(description="Is it told anything?")
     created_at: datetime = strawberry.field(description="When it was registered.")
     version: int = strawberry.field(description="The endpoint's version.")
+
+    @classmethod
+    def of(cls, row: WebhookRow) -> WebhookEndpoint:
+        """The row as it is shown; not for a removed one."""
+        return cls(
+            id=strawberry.ID(str(row.id)),
+            url=row.url,
+            types=list(row.types),
+            state=EndpointState(row.state.value),
+            created_at=row.created_at,
+            version=row.version,
+        )
 
     @classmethod
     def of_aggregate(cls, endpoint: domain.WebhookEndpoint) -> WebhookEndpoint | None:
@@ -71,6 +91,30 @@ class WebhookPayload:
 class RegisterWebhookInput:
     url: str = strawberry.field(description="https, or http on this machine.")
     types: list[str] = strawberry.field(description="Event types like order.placed, or * for all.")
+
+
+async def webhook_endpoint_by_id(context: RequestContext, row_id: UUID) -> WebhookEndpoint | None:
+    """The endpoint, unless it was removed or is not the reader's to see."""
+    actor = context.actor
+    if actor.roles.isdisjoint({Role.INTEGRATOR, Role.ADMIN}):
+        return None
+    row = (await context.rows(WEBHOOKS, [row_id])).get(row_id)
+    if row is None or row.state is domain.EndpointState.REMOVED:
+        return None
+    return WebhookEndpoint.of(row) if Role.ADMIN in actor.roles or row.owner_id == actor.user_id else None
+
+
+@strawberry.type
+class WebhooksQuery:
+    @resolver("The endpoints, oldest first: one's own for INTEGRATOR, all for ADMIN.")
+    async def webhook_endpoints(self, info: Info) -> list[WebhookEndpoint]:
+        """At most ENDPOINTS_MAX. Raises Unauthenticated or Forbidden."""
+        context = info.context
+        integrator(context.actor)
+        await context.freshness.settle(WEBHOOKS)
+        condition = SQL("state <> 'REMOVED' AND (%s OR owner_id = %s) ORDER BY created_at, id LIMIT %s")
+        parameters = [Role.ADMIN in context.actor.roles, context.actor.user_id, ENDPOINTS_MAX]
+        return [WebhookEndpoint.of(row) for row in await context.kontor.reads.where(WEBHOOKS, condition, parameters)]
 
 
 @strawberry.type

@@ -283,7 +283,7 @@ def test_the_views_of_a_context_are_those_that_follow_its_aggregates() -> None:
         "inventory": ["stock"],
         "orders": ["orders", "sales_by_day"],
         "payments": [],
-        "webhooks": [],
+        "webhooks": ["webhooks"],
     }
     assert views_of("nothing") == ()
 
@@ -314,8 +314,32 @@ def test_the_rows_of_an_order_follow_its_whole_way() -> None:
     assert (order_row.tracking_number, order_row.reason) == ("RM1", "broken")
 
 
-def test_an_order_that_is_rejected_after_it_was_reserved_is_no_sale() -> None:
-    row: Any = None
-    for each in recorded(decide(placed_order(), ("reserve", {}), ("reject", {"reason": "declined"})).collect_events()):
-        row = SALES_BY_DAY.fold(row, each)
-    assert not row.counted
+GIVEN_UP: dict[str, tuple[list[Decision], OrderStatus, str]] = {
+    "rejected after it was reserved": (
+        [("reserve", {}), ("reject", {"reason": "declined"})],
+        OrderStatus.REJECTED,
+        "declined",
+    ),
+    "cancelled after it was confirmed": (
+        [*(decision for decision, _, _ in WHOLE_WAY[:2]), ("cancel", {"reason": "no", "by": "user:1"})],
+        OrderStatus.CANCELLED,
+        "no",
+    ),
+    "refunded after it was shipped": (
+        [*(decision for decision, _, _ in WHOLE_WAY[:3]), WHOLE_WAY[-1][0]],
+        OrderStatus.REFUNDED,
+        "broken",
+    ),
+}
+
+
+@pytest.mark.parametrize(("decisions", "status", "reason"), GIVEN_UP.values(), ids=GIVEN_UP)
+def test_an_order_that_is_given_up_late_is_taken_back_from_the_sales(
+    decisions: list[Decision], status: OrderStatus, reason: str
+) -> None:
+    before = folded(SALES_BY_DAY, decide(placed_order(), *decisions[:-1]))
+    after = folded(SALES_BY_DAY, decide(placed_order(), *decisions))
+    assert before.counted
+    assert after == replace(before, counted=False, version=before.version + 1, position=before.position + 1)
+    shown = folded(ORDERS, decide(placed_order(), *decisions))
+    assert (shown.status, shown.reason) == (status, reason)
