@@ -177,10 +177,12 @@ async def test_signing_out_ends_one_session_or_all_and_nobody_elses() -> None:
 async def test_a_second_factor_counts_once_it_is_confirmed() -> None:
     kontor, ada, _ = await shop()
     secret = (await kontor.execute(EnableMfa(), ada)).secret
+    recovery_codes = secret["recovery_codes"].split("\n")
     assert secret["provisioning_uri"].startswith("otpauth://")
     assert await sign_in(kontor)  # not confirmed yet
-    with pytest.raises(MfaInvalid):
-        await kontor.execute(ConfirmMfa(code="999999"), ada)
+    for unfit in ("999999", recovery_codes[0]):
+        with pytest.raises(MfaInvalid):
+            await kontor.execute(ConfirmMfa(code=unfit), ada)
     for _ in range(2):
         await kontor.execute(ConfirmMfa(code="000001"), ada)
     assert kontor.store.event_types.count("user.mfa_enabled") == 1
@@ -191,18 +193,23 @@ async def test_a_second_factor_counts_once_it_is_confirmed() -> None:
     with pytest.raises(MfaInvalid):
         await sign_in(kontor, mfa_code="000001")  # used before
     assert await sign_in(kontor, mfa_code="000002")
-    assert await sign_in(kontor, mfa_code=secret["recovery_codes"].split("\n")[0])
-    assert kontor.store.event_types.count("user.sign_in_failed") == 2
+    assert await sign_in(kontor, mfa_code=recovery_codes[0])
+    with pytest.raises(MfaInvalid):
+        await sign_in(kontor, mfa_code=recovery_codes[0])  # each is good once
+    assert kontor.store.event_types.count("user.sign_in_failed") == 3
 
 
-async def test_a_second_factor_is_given_up_with_a_code() -> None:
+@pytest.mark.parametrize("code", ["000002", "recovery-1"])
+async def test_a_second_factor_is_given_up_with_a_code(code: str) -> None:
     kontor, ada, _ = await shop()
     await kontor.execute(DisableMfa(code="nothing to give up"), ada)
     await kontor.execute(EnableMfa(), ada)
     await kontor.execute(ConfirmMfa(code="000001"), ada)
     with pytest.raises(MfaInvalid):
         await kontor.execute(DisableMfa(code="000001"), ada)
-    await kontor.execute(DisableMfa(code="000002"), ada)
+    for _ in range(2):
+        await kontor.execute(DisableMfa(code=code), ada)
+    assert kontor.store.event_types.count("user.mfa_disabled") == 1
     assert await sign_in(kontor)
 
 
@@ -236,7 +243,39 @@ async def test_an_erased_account_is_unreadable_and_its_address_free(by_admin: bo
     for request in OWN:
         with pytest.raises(IllegalTransition, match="ERASED"):
             await kontor.execute(request, ada)
+    for role_change in (GrantRole, RevokeRole):
+        with pytest.raises(IllegalTransition, match="ERASED"):
+            await kontor.execute(role_change(user_id=ada_id, role=Role.CUSTOMER), ADMIN)
     assert await kontor.customer()
+
+
+async def test_what_cannot_be_destroyed_at_once_keeps_nothing_else_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    kontor, ada, ada_id = await shop()
+    await sign_in(kontor)
+
+    async def fails(person_id: UUID) -> None:
+        raise ConnectionError(person_id)
+
+    monkeypatch.setattr(kontor.personal_data, "destroy", fails)
+    assert (await kontor.execute(EraseUser(user_id=ada_id), ada)).version == 3
+    assert kontor.sessions.opened == {}
+    assert not await kontor.ports.credentials.verify(ada_id, PASSWORD)
+
+
+async def test_a_repeated_request_with_its_key_changes_nothing_again() -> None:
+    kontor, ada, ada_id = await shop()
+    for request, actor in (
+        (UpdateProfile(name="Ada L.", email="ada@new.example"), ada),
+        (ChangePassword(current=PASSWORD, new=NEW_PASSWORD), ada),
+        (GrantRole(user_id=ada_id, role=Role.STAFF), ADMIN),
+        (RevokeRole(user_id=ada_id, role=Role.STAFF), ADMIN),
+        (EraseUser(user_id=ada_id), ADMIN),
+    ):
+        first = await kontor.execute(request, actor, key="k")
+        stored = len(kontor.store.stored)
+        again = await kontor.execute(request, actor, key="k")
+        assert (again.replayed, again.version, len(kontor.store.stored)) == (True, first.version, stored)
+        assert not first.replayed
 
 
 async def test_only_an_admin_erases_somebody_else() -> None:
