@@ -172,7 +172,7 @@ def valid_url(text: str) -> str:
     except ValueError:
         host, login, parts = None, False, urlsplit("")
     secure = parts.scheme == "https" or (parts.scheme == "http" and host in LOOPBACK)
-    if not secure or not host or login or parts.fragment or any(char.isspace() for char in url):
+    if not secure or not host or login or "#" in url or any(char.isspace() for char in url):
         raise Invalid(
             "url must be https (http only for localhost), with a host, and without login, fragment or spaces.",
             field=("url",),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import time
 import uuid
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
 import psycopg
@@ -14,11 +16,12 @@ import pytest
 import redis.asyncio
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from adapters.mfa import STEP_S, code_at
 from adapters.wiring import open_kontor
 from domain.identity import SHARDS
 from domain.users import User
 from tests.adapters.test_event_store import append_of
-from tests.api.test_road_of_one_order import Client
+from tests.api.test_road_of_one_order import PLACE, RECEIVE, Client, order_of, settled
 from tests.conftest import Stack
 from tests.given import NOW
 
@@ -27,7 +30,12 @@ PASSWORD = "correct horse battery staple"
 REGISTER = "mutation($i: RegisterUserInput!) { registerUser(input: $i) { ok user { id } userErrors { code } } }"
 ERASE = "mutation($id: ID!) { eraseUser(userId: $id) { ok receipt { token } userErrors { message } } }"
 PROFILE = "mutation($n: String, $e: String) { updateProfile(name: $n, email: $e) { ok userErrors { message } } }"
-SIGN_IN = "mutation($i: SignInInput!) { signIn(input: $i) { ok userErrors { code } } }"
+SIGN_IN = (
+    "mutation($i: SignInInput!) { signIn(input: $i) { ok userErrors { code } tokens { accessToken refreshToken } } }"
+)
+ENABLE = "mutation { enableMfa { ok provisioningUri recoveryCodes } }"
+CONFIRM = "mutation($c: String!) { confirmMfa(code: $c) { ok userErrors { message } } }"
+ADD = "mutation($i: AddProductInput!) { addProduct(input: $i) { ok } }"
 USER = "query($id: ID!, $t: ConsistencyToken) { user(id: $id, consistentWith: $t) { email name roles mfaEnabled } }"
 
 
@@ -94,24 +102,79 @@ async def key_is_destroyed(url: str, user_id: str) -> bool:
     return bool(rows and rows[0])
 
 
+async def in_logs(stack: Stack, needles: list[str]) -> list[str]:
+    """The logs, of our processes and of the servers, that hold one of these."""
+    texts = {log.name: log.read_text(errors="replace") for log in (stack.home / "logs").glob("*.log")}
+    assert {"api.log", "relay.log", "worker.log"} <= texts.keys()
+    return [name for name, text in texts.items() if any(needle in text for needle in needles)]
+
+
+async def anywhere(stack: Stack, needles: list[str]) -> list[str]:
+    """Every place where one of these is found."""
+    status = stack.status
+    return [
+        *await in_tables(status["postgres_url"], needles),
+        *await in_redis(status["redis_url"], needles),
+        *await in_kafka(status["kafka_url"], needles),
+        *await in_logs(stack, needles),
+    ]
+
+
+async def password_hash(url: str, user_id: str) -> str:
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        row = await (
+            await connection.execute("SELECT password_hash FROM credentials WHERE user_id = %s", [user_id])
+        ).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+async def ordered_something(stack: Stack, anyone: Client, person: Client) -> None:
+    """One order of the person's, all the way through."""
+    staff, sku = await anyone.signed_in(**stack.status["logins"]["staff"]), f"SKU-{uuid.uuid4().hex[:10]}"
+    thing = {"sku": sku, "name": "Thing", "price": {"amount": "2.55", "currency": "GBP"}}
+    assert (await staff(ADD, i=thing))["addProduct"]["ok"]
+    assert (await staff(RECEIVE, input={"sku": sku, "quantity": 5}))["receiveStock"]["ok"]
+    placed = (await person(PLACE, input=order_of(sku)))["placeOrder"]
+    assert (await settled(person, placed["order"]["id"]))["status"] == "RESERVED"
+
+
+async def second_factor(person: Client) -> tuple[bytes, list[str]]:
+    """Set up and confirmed: the secret, and what of it must be nowhere in clear."""
+    enabled = (await person(ENABLE))["enableMfa"]
+    key = parse_qs(urlsplit(enabled["provisioningUri"]).query)["secret"][0]
+    secret = base64.b32decode(key)
+    code = code_at(secret, int(time.time()) // STEP_S)
+    assert (await person(CONFIRM, c=code))["confirmMfa"]["ok"]
+    return secret, [key, secret.hex(), base64.b64encode(secret).decode(), *enabled["recoveryCodes"]]
+
+
 async def test_after_erasing_nothing_personal_is_left_anywhere(stack: Stack) -> None:
     mark = uuid.uuid4().hex[:10]
     names, emails = (
         [f"Zebulon {mark}", f"Quirinus {mark}"],
         [f"zeb.{mark}@person.example", f"qui.{mark}@person.example"],
     )
-    needles = [*names, *emails, PASSWORD, mark]
     status = stack.status
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as http:
         anyone = Client(http, status["http_url"])
         made = await anyone(REGISTER, i={"email": emails[0], "name": names[0], "password": PASSWORD})
         user_id = made["registerUser"]["user"]["id"]
         await anyone(SIGN_IN, i={"email": emails[0], "password": "wrong password!"})
-        person = await anyone.signed_in(emails[0], PASSWORD)
+        signed_in = (await anyone(SIGN_IN, i={"email": emails[0], "password": PASSWORD}))["signIn"]
+        person = Client(http, status["http_url"], signed_in["tokens"]["accessToken"])
+        await ordered_something(stack, anyone, person)
         assert (await person(PROFILE, n=names[1], e=emails[1]))["updateProfile"]["ok"]
         assert (await person(USER, id=user_id))["user"]["name"] in names
         clash = await anyone(REGISTER, i={"email": emails[1], "name": "x", "password": PASSWORD})
         assert clash["registerUser"]["userErrors"][0]["code"] == "ALREADY_EXISTS"
+
+        # What is secret is nowhere in clear as long as the account lives, and a password's hash only in its own table.
+        hashed = await password_hash(status["postgres_url"], user_id)
+        _, factors = await second_factor(person)
+        secrets = [PASSWORD, signed_in["tokens"]["refreshToken"], signed_in["tokens"]["accessToken"], *factors]
+        assert await anywhere(stack, [*names, *emails, mark, *secrets]) == []
+        assert await anywhere(stack, [hashed]) == ["credentials"]
 
         erased = (await person(ERASE, id=user_id))["eraseUser"]
         assert erased["ok"], erased
@@ -122,11 +185,7 @@ async def test_after_erasing_nothing_personal_is_left_anywhere(stack: Stack) -> 
         assert again["signIn"]["userErrors"][0]["code"] == "BAD_CREDENTIALS"
 
         assert await key_is_destroyed(status["postgres_url"], user_id)
-        assert await in_tables(status["postgres_url"], needles) == []
-        assert await in_redis(status["redis_url"], needles) == []
-        assert await in_kafka(status["kafka_url"], needles) == []
-        for log in (stack.home / "logs").glob("*.log"):
-            assert not any(needle in log.read_text(errors="replace") for needle in needles), log
+        assert await anywhere(stack, [*names, *emails, mark, hashed, *secrets]) == []
 
         anew = await anyone(REGISTER, i={"email": emails[1], "name": "Somebody else", "password": PASSWORD})
         assert anew["registerUser"]["ok"], anew

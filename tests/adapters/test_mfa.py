@@ -54,6 +54,7 @@ async def test_each_code_is_good_once(kontor: Kontor) -> None:
     assert not await mfa.take(user, code_at(secret, step - 1), now=NOW), "an older one is as good as used"
     later = NOW + timedelta(seconds=STEP_S)
     assert await mfa.take(user, f" {code_at(secret, step + 1)} ", now=later)
+    assert not await mfa.take(user, recovery[3], now=later, recovery=False)
     assert await mfa.take(user, recovery[3].upper(), now=later)
     assert not await mfa.take(user, recovery[3], now=later)
     assert not await mfa.take(uuid4(), recovery[4], now=later)

@@ -99,15 +99,24 @@ def claimed() -> EmailClaim:
 
 
 RELEASE: Decision = ("release", {"user_id": ADA})
+TO_BOB: Decision = ("reclaim", {"user_id": BOB})
 CLAIMS: dict[str, tuple[list[Decision], Decision, list[Told]]] = {
     "released": (PLAIN, RELEASE, [("email.released", {"user_id": str(ADA)})]),
     "released again": ([RELEASE], RELEASE, []),
     "released by another": (PLAIN, ("release", {"user_id": BOB}), []),
     "claimed by its owner": (PLAIN, ("reclaim", {"user_id": ADA}), []),
-    "claimed by another once free": (
+    "claimed by another once free": ([RELEASE], TO_BOB, [("email.reclaimed", {"user_id": str(BOB)})]),
+    "claimed anew by who gave it up": (
         [RELEASE],
-        ("reclaim", {"user_id": BOB}),
-        [("email.reclaimed", {"user_id": str(BOB)})],
+        ("reclaim", {"user_id": ADA}),
+        [("email.reclaimed", {"user_id": str(ADA)})],
+    ),
+    "claimed by its second owner again": ([RELEASE, TO_BOB], TO_BOB, []),
+    "released by its first owner, whose it is no longer": ([RELEASE, TO_BOB], RELEASE, []),
+    "released by its second owner": (
+        [RELEASE, TO_BOB],
+        ("release", {"user_id": BOB}),
+        [("email.released", {"user_id": str(BOB)})],
     ),
 }
 
@@ -121,7 +130,11 @@ def test_an_address_is_claimed_by_one_account_at_a_time(
     assert told(decide(claim, now)) == says
 
 
-def test_an_address_that_is_taken_is_not_claimed_by_another() -> None:
-    claim: Any = claimed()
-    with pytest.raises(AlreadyExists):
-        claim.reclaim(user_id=BOB, now=NOW)
+@pytest.mark.parametrize(("before", "wants"), [(PLAIN, BOB), ([RELEASE, TO_BOB], ADA)], ids=["first", "second owner"])
+def test_an_address_that_is_taken_is_not_claimed_by_another(before: list[Decision], wants: UserId) -> None:
+    claim: Any = decide(claimed(), *before)
+    claim.collect_events()
+    with pytest.raises(AlreadyExists) as refused:
+        claim.reclaim(user_id=wants, now=NOW)
+    assert refused.value.field == ("email",)
+    assert told(claim) == []

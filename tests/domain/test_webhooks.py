@@ -10,7 +10,7 @@ import pytest
 from domain import EVENT_TYPES
 from domain.errors import IllegalTransition, Invalid
 from domain.identity import WebhookEndpointId
-from domain.webhooks import TYPES_MAX, EndpointState, WebhookEndpoint, valid_types, valid_url
+from domain.webhooks import TYPES_MAX, URL_LENGTH_MAX, EndpointState, WebhookEndpoint, valid_types, valid_url
 from tests.given import CUSTOMER_ID, NOW, Decision, Told, decide, told
 
 S = EndpointState
@@ -107,6 +107,8 @@ def test_only_what_is_new_is_recorded() -> None:
         "http://localhost:9000/",
         "http://127.0.0.1",
         "http://[::1]:1/",
+        "http://LOCALHOST/",
+        "https://a.example/" + "x" * (URL_LENGTH_MAX - 18),
     ],
 )
 def test_an_address_that_can_be_posted_to_is_taken(url: str) -> None:
@@ -115,9 +117,10 @@ def test_an_address_that_can_be_posted_to_is_taken(url: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["", "shop.example", "http://a.example", "ftp://a.example", "https://", "https://u:p@a.example", "https://a.example/#x",
-     "https://a.example:99999", "https://[::1", "https://a b.example", "https://a.example/\x00", "javascript:alert(1)",
-     "https://a.example/" + "x" * 2_000],
+    ["", "shop.example", "http://a.example", "ftp://a.example", "https://", "https://u:p@a.example",
+     "https://a.example/#x", "https://a.example/#", "https://@a.example", "https://:443/", "//a.example",
+     "http://localhost.example/", "http://[::2]/", "https://a.example:99999", "https://[::1", "https://a b.example",
+     "https://a.example/\x00", "javascript:alert(1)", "https://a.example/" + "x" * (URL_LENGTH_MAX - 17)],
 )  # fmt: skip
 def test_an_address_that_cannot_be_is_invalid(url: str) -> None:
     with pytest.raises(Invalid) as refused:
@@ -128,6 +131,16 @@ def test_an_address_that_cannot_be_is_invalid(url: str) -> None:
 def test_types_are_kept_once_and_without_prefix() -> None:
     types = ["kontor.order.placed", "order.placed", "*", "stock.received"]
     assert valid_types(types, EVENT_TYPES) == ("order.placed", "*", "stock.received")
+
+
+def test_as_many_types_as_there_may_be_are_kept_in_their_order() -> None:
+    types = [f"order.number_{number}" for number in range(TYPES_MAX)]
+    assert valid_types(types, types) == tuple(types)
+
+
+def test_unknown_types_are_named() -> None:
+    with pytest.raises(Invalid, match=r"^'order\.lost', 'payment\.found' is no event type"):
+        valid_types(["order.lost", "order.placed", "kontor.payment.found"], EVENT_TYPES)
 
 
 @pytest.mark.parametrize("types", [[], ["order"], ["order.lost"], ["**"], [""], ["order.placed"] * (TYPES_MAX + 1)])
