@@ -8,142 +8,140 @@ Both hold the same lock from before the first position is drawn until the commit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Final, NamedTuple
 from uuid import UUID
 
 import msgspec
 
 from adapters.packed_arrays import (
-    NULL,
-    PackedArray,
+    BIGINT_FIELD,
+    BIGINT_OID,
+    BYTEA_OID,
+    INT_FIELD,
+    INT_OID,
+    JSONB_OID,
+    SMALLINT_FIELD,
+    SMALLINT_OID,
+    UUID_FIELD,
+    UUID_OID,
     array,
-    bigint_element,
-    bytea_element,
-    int_element,
-    repeated_text_element,
-    smallint_element,
-    uuid_element,
+    field,
+    null_field,
+    repeated_text_field,
 )
+from adapters.prepared_connection import Statement
 from commands.ports import Append
+from domain.identity import shard_of
 
-UNCONTENDED: Final = """
+UNCONTENDED: Final = Statement(
+    b"append_uncontended",
+    b"""
 WITH turn AS MATERIALIZED (
     SELECT pg_advisory_xact_lock(7310110114111), pg_notify('kontor_events', '')
 ), stored AS (
-    INSERT INTO events (originator_id, originator_version, topic, state, schema_version, context, shard,
-                        command_id, correlation_id, causation_id, actor)
-    SELECT u.* FROM turn, unnest(%b::uuid[], %b::bigint[], %b::text[], %b::bytea[], %b::smallint[], %b::text[],
-                                 %b::smallint[], %b::uuid[], %b::uuid[], %b::uuid[], %b::text[]) AS u
+    INSERT INTO events (originator_id, originator_version, schema_version, shard, command_id, correlation_id,
+                        causation_id, topic, context, actor, state)
+    SELECT u.* FROM turn, unnest($2::pending_event[]) AS u
     RETURNING notification_id
 ), span AS (
     SELECT min(notification_id) AS first FROM stored
 ), kept AS (
     INSERT INTO commands (command_id, name, actor, request_digest, result, first_position, last_position)
-    SELECT c.id, c.name, c.actor, c.digest, c.result::jsonb,
+    SELECT c.command_id, c.name, c.actor, c.request_digest, c.result,
            CASE WHEN c.events > 0 THEN span.first + c.place END,
            CASE WHEN c.events > 0 THEN span.first + c.place + c.events - 1 END
-    FROM turn, span, unnest(%b::uuid[], %b::text[], %b::text[], %b::bytea[], %b::text[], %b::int[], %b::int[])
-        AS c (id, name, actor, digest, result, events, place)
+    FROM turn, span, unnest($1::pending_command[]) AS c
 )
 SELECT first FROM span
-"""
-CAREFUL: Final = """
-SELECT place, refused, first_position FROM append_events(
-    %b::uuid[], %b::text[], %b::text[], %b::bytea[], %b::text[], %b::uuid[], %b::uuid[],
-    %b::int[], %b::uuid[], %b::bigint[], %b::text[], %b::bytea[], %b::smallint[], %b::text[], %b::smallint[])
-"""
-_EVENT_TYPES: Final = ("uuid", "bigint", "text", "bytea", "smallint", "text", "smallint")
-_COMMAND_TYPES: Final = ("uuid", "text", "text", "bytea", "text")
+""",
+)
+# A row per command, in order: refusal, first position.
+CAREFUL: Final = Statement(
+    b"append_careful",
+    b"SELECT refused, first_position FROM append_events($1::pending_command[], $2::pending_event[])",
+)
+# A composite type has another id in each database.
+ROW_TYPES: Final = Statement(
+    b"append_row_types",
+    b"SELECT 'pending_command'::regtype::oid::bigint AS commands, 'pending_event'::regtype::oid::bigint AS events",
+)
+
+# The length of the whole, the number of fields, then those of a fixed length.
+_EVENT: Final = struct.Struct(f">ii{UUID_FIELD}{BIGINT_FIELD}{SMALLINT_FIELD}{SMALLINT_FIELD}{UUID_FIELD}{UUID_FIELD}")
+_EVENT_FIELDS: Final = 11
+_EVENT_LENGTH: Final = _EVENT.size - 4  # without the length itself
+_COMMAND: Final = struct.Struct(f">ii{INT_FIELD}{INT_FIELD}{UUID_FIELD}")
+_COMMAND_FIELDS: Final = 7
+_COMMAND_LENGTH: Final = _COMMAND.size - 4
+_FIELD_HEAD: Final = 8
+_NO_CAUSE: Final = null_field(UUID_OID)
+_JSONB_VERSION: Final = b"\x01"
+
+
+class PendingRow(NamedTuple):
+    """What an event has beside what its command tells of it; `state` is JSON."""
+
+    aggregate_id: UUID
+    version: int
+    topic: str
+    state: bytes
+    schema_version: int
+    context: str
 
 
 class Packed(NamedTuple):
-    """One append, each of its columns packed, its events' one after the other."""
+    """One append, ready to be put into a batch."""
 
-    events: int
-    event_columns: tuple[bytes, ...]  # as _EVENT_TYPES
-    command_columns: tuple[bytes, ...]  # as _COMMAND_TYPES
-    correlation_id: bytes
-    causation_id: bytes
-
-
-def packed(append: Append, events: Sequence[tuple[bytes, ...]]) -> Packed:
-    """The append, ready to be put into a batch."""
-    command_id = uuid_element(append.command_id)
-    same = append.correlation_id is append.command_id
-    return Packed(
-        len(events),
-        events[0] if len(events) == 1 else _joined(events),
-        (
-            command_id,
-            repeated_text_element(append.command_name),
-            repeated_text_element(append.actor),
-            bytea_element(append.request_digest),
-            bytea_element(msgspec.json.encode(append.result)),
-        ),
-        command_id if same else uuid_element(append.correlation_id),
-        NULL if append.causation_id is None else uuid_element(append.causation_id),
-    )
+    length: int  # its number of events
+    events: bytes  # elements of pending_event[]
+    command_id: bytes
+    command: bytes  # the fields of its pending_command behind the id
 
 
-def packed_event(
-    aggregate_id: UUID, version: int, topic: str, state: bytes, schema_version: int, context: str, shard: int
-) -> tuple[bytes, ...]:
-    """An event's columns; `state` is JSON."""
-    return (
-        uuid_element(aggregate_id),
-        bigint_element(version),
-        repeated_text_element(topic),
-        bytea_element(state),
-        smallint_element(schema_version),
-        repeated_text_element(context),
-        smallint_element(shard),
-    )
+def packed(append: Append, rows: Iterable[PendingRow]) -> Packed:
+    """The append with its events."""
+    command_id = append.command_id.bytes
+    correlation_id = command_id if append.correlation_id is append.command_id else append.correlation_id.bytes
+    causation = _NO_CAUSE if append.causation_id is None else field(UUID_OID, append.causation_id.bytes)
+    actor = repeated_text_field(append.actor)
+    pieces: list[bytes] = []
+    count = 0
+    for aggregate_id, version, topic, state, schema_version, context in rows:
+        kind = _kind_fields(topic, context)
+        length = _EVENT_LENGTH + len(causation) + len(kind) + len(actor) + _FIELD_HEAD + len(state)
+        head = _EVENT.pack(
+            length, _EVENT_FIELDS, UUID_OID, 16, aggregate_id.bytes, BIGINT_OID, 8, version,
+            SMALLINT_OID, 2, schema_version, SMALLINT_OID, 2, shard_of(aggregate_id),
+            UUID_OID, 16, command_id, UUID_OID, 16, correlation_id,
+        )  # fmt: skip
+        pieces += (head, causation, kind, actor, field(BYTEA_OID, state))
+        count += 1
+    result = msgspec.json.encode(append.result)
+    name, digest = repeated_text_field(append.command_name), field(BYTEA_OID, append.request_digest)
+    command = b"".join((name, actor, digest, field(JSONB_OID, _JSONB_VERSION + result)))
+    return Packed(count, b"".join(pieces), command_id, command)
 
 
-def _joined(events: Sequence[tuple[bytes, ...]]) -> tuple[bytes, ...]:
-    return tuple(b"".join(column) for column in zip(*events, strict=True)) if events else (b"",) * len(_EVENT_TYPES)
+@cache
+def _kind_fields(topic: str, context: str) -> bytes:
+    return repeated_text_field(topic) + repeated_text_field(context)
 
 
-def uncontended(batch: Sequence[Packed]) -> list[PackedArray]:
-    """The parameters of UNCONTENDED. Its answer is the position of the batch's first event; the others follow."""
-    count, places = 0, []
-    of_command: list[list[bytes]] = [[], [], [], []]
-    for each in batch:
-        places.append(int_element(count))
-        count += each.events
-        times = each.events
-        of_command[0].append(each.command_columns[0] * times)
-        of_command[1].append(each.correlation_id * times)
-        of_command[2].append(each.causation_id * times)
-        of_command[3].append(each.command_columns[2] * times)
-    repeated = zip(("uuid", "uuid", "uuid", "text"), of_command, strict=True)
-    return [
-        *_event_arrays(batch, count),
-        *(array(kind, count, pieces) for kind, pieces in repeated),
-        *_command_arrays(batch),
-        array("int", len(batch), [int_element(each.events) for each in batch]),
-        array("int", len(batch), places),
-    ]
-
-
-def careful(batch: Sequence[Packed]) -> list[PackedArray]:
-    """The parameters of CAREFUL. Its answer has a row per command: place from 1, refusal, first position."""
-    count = sum(each.events for each in batch)
-    return [
-        *_command_arrays(batch),
-        array("uuid", len(batch), [each.correlation_id for each in batch]),
-        array("uuid", len(batch), [each.causation_id for each in batch]),
-        array("int", count, [int_element(place) * each.events for place, each in enumerate(batch, 1)]),
-        *_event_arrays(batch, count),
-    ]
-
-
-def _event_arrays(batch: Sequence[Packed], count: int) -> list[PackedArray]:
-    columns = zip(*[each.event_columns for each in batch], strict=True)
-    return [array(kind, count, pieces) for kind, pieces in zip(_EVENT_TYPES, columns, strict=True)]
-
-
-def _command_arrays(batch: Sequence[Packed]) -> list[PackedArray]:
-    columns = zip(*[each.command_columns for each in batch], strict=True)
-    return [array(kind, len(batch), pieces) for kind, pieces in zip(_COMMAND_TYPES, columns, strict=True)]
+def parameters(batch: Sequence[Packed], row_types: tuple[int, int]) -> list[bytes]:
+    """The parameters of both statements; `row_types` is the row that ROW_TYPES answers."""
+    place = 0
+    events: list[bytes] = []
+    commands: list[bytes] = []
+    for length, of_events, command_id, command in batch:
+        head = _COMMAND.pack(
+            _COMMAND_LENGTH + len(command), _COMMAND_FIELDS, INT_OID, 4, place, INT_OID, 4, length,
+            UUID_OID, 16, command_id,
+        )  # fmt: skip
+        commands += (head, command)
+        events.append(of_events)
+        place += length
+    command_type, event_type = row_types
+    return [array(command_type, len(batch), commands), array(event_type, place, events)]

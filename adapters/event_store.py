@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -43,7 +43,7 @@ class PostgresEventStore:
         async with self._pool.connection() as connection:
             return (await stored_commands(connection, [command_id])).get(command_id)
 
-    async def append(self, append: Append) -> tuple[StreamHead, ...]:
+    def append(self, append: Append) -> Awaitable[tuple[StreamHead, ...]]:
         """See `commands.ports.EventStore.append`. Raises `adapters.group_commit.StoreUnavailable` when the outcome
         stays unknown."""
-        return await self._commit.append(append)
+        return self._commit.append(append)

@@ -19,12 +19,13 @@ from uuid import UUID
 import psycopg
 import structlog
 
-from adapters.appending import CAREFUL, UNCONTENDED, careful, packed, packed_event, uncontended
+from adapters.appending import CAREFUL, ROW_TYPES, UNCONTENDED, PendingRow, packed, parameters
 from adapters.event_codec import EventMapper, stored_kind_of
 from adapters.metrics import FLUSH_SECONDS, FLUSHED_APPENDS, QUEUED_APPENDS
+from adapters.packed_arrays import number
+from adapters.prepared_connection import APPLICATION, CONNECT_S_MAX, PreparedConnection
 from adapters.stored_commands import stored_commands
 from commands.ports import Append, CommandRepeated, Overloaded, StreamHead, VersionConflict
-from domain.identity import shard_of
 
 log = structlog.get_logger()
 
@@ -50,30 +51,30 @@ class _Waiting:
 
     __slots__ = ("append", "done", "events", "firsts", "keys", "lasts", "packed")
 
-    def __init__(self, append: Append, mapper: EventMapper) -> None:
+    def __init__(self, append: Append, mapper: EventMapper, done: asyncio.Future[tuple[StreamHead, ...]]) -> None:
         self.append = append
+        self.done = done
         # Stream, context and version of each event.
         self.events: list[tuple[UUID, str, int]] = []
         # The version at which each of its streams goes on, and the one it reaches. The keys are the ids as numbers,
         # which hash in C.
         self.firsts: dict[int, int] = {}
         self.lasts: dict[int, int] = {}
-        columns = []
+        rows = []
         for event in append.events:
             kind: Any = type(event)
             topic, context, schema_version = stored_kind_of(kind)
             stream, version = event.originator_id, event.originator_version
+            key = stream.int
             # The statements rely on it: versions have no holes.
-            assert self.lasts.get(stream.int, version - 1) == version - 1, (stream, version)
-            self.firsts.setdefault(stream.int, version)
-            self.lasts[stream.int] = version
+            assert self.lasts.get(key, version - 1) == version - 1, (stream, version)
+            self.firsts.setdefault(key, version)
+            self.lasts[key] = version
             self.events.append((stream, context, version))
-            state = mapper.encode(event)
-            columns.append(packed_event(stream, version, topic, state, schema_version, context, shard_of(stream)))
-        self.packed = packed(append, columns)
+            rows.append(PendingRow(stream, version, topic, mapper.encode(event), schema_version, context))
+        self.packed = packed(append, rows)
         # What may be only once in a flush.
         self.keys = (append.command_id.int, *self.firsts)
-        self.done: asyncio.Future[tuple[StreamHead, ...]] = asyncio.get_running_loop().create_future()
 
     def heads(self, first_position: int) -> tuple[StreamHead, ...]:
         """Where its streams end when it is stored: its events have consecutive positions, in their order."""
@@ -92,28 +93,6 @@ class _Waiting:
             self.done.set_result(result)
 
 
-class Connection:
-    """A connection that is opened when it is wanted, and again after it was lost."""
-
-    def __init__(self, conninfo: str) -> None:
-        self._conninfo = conninfo
-        self._opened: psycopg.AsyncConnection[Any] | None = None
-
-    async def opened(self) -> psycopg.AsyncConnection[Any]:
-        """The connection. Raises psycopg.OperationalError."""
-        if self._opened is None:
-            self._opened = await psycopg.AsyncConnection.connect(
-                self._conninfo, autocommit=True, application_name="kontor.group-commit", connect_timeout=5
-            )
-        return self._opened
-
-    async def close(self) -> None:
-        """Give it up; the next use opens another."""
-        if self._opened is not None:
-            await self._opened.close()
-            self._opened = None
-
-
 class GroupCommit:
     """One writer per process and event loop: `async with GroupCommit(...)`."""
 
@@ -124,6 +103,7 @@ class GroupCommit:
         self._wake = asyncio.Event()
         self._closing = False
         self._careful_flushes = 0
+        self._row_types: tuple[int, int] | None = None
         # Streams and commands that are being flushed: who wants one of them waits for the outcome.
         self._in_flight: set[int] = set()
         self._passed_over: list[_Waiting] = []
@@ -131,8 +111,9 @@ class GroupCommit:
         self._writers: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> GroupCommit:
+        self._loop = asyncio.get_running_loop()
         self._writers = [
-            asyncio.create_task(self._write(Connection(self._conninfo)), name=f"group-commit-{number}")
+            asyncio.create_task(self._write(PreparedConnection(self._conninfo)), name=f"group-commit-{number}")
             for number in range(FLUSHES_AT_ONCE)
         ]
         return self
@@ -148,28 +129,27 @@ class GroupCommit:
         """How many appends are queued and not in a flush."""
         return len(self._queue)
 
-    async def append(self, append: Append) -> tuple[StreamHead, ...]:
-        """See `commands.ports.EventStore.append`. Raises StoreUnavailable when the outcome stays unknown.
+    def append(self, append: Append) -> asyncio.Future[tuple[StreamHead, ...]]:
+        """See `commands.ports.EventStore.append`. The future may raise StoreUnavailable: the outcome stays unknown.
 
         A caller that is cancelled does not take its append back: it may be stored."""
         if len(self._queue) >= QUEUE_APPENDS_MAX or self._closing:
             raise Overloaded(f"{len(self._queue)} commands are waiting to be stored; try again in a moment.")
-        waiting = _Waiting(append, self._mapper)
-        self._queue.append(waiting)
+        done: asyncio.Future[tuple[StreamHead, ...]] = self._loop.create_future()
+        self._queue.append(_Waiting(append, self._mapper, done))
         self._wake.set()
-        return await waiting.done
+        return done
 
-    async def _write(self, connection: Connection) -> None:
+    async def _write(self, connection: PreparedConnection) -> None:
         while True:
             await self._wake.wait()
-            batch = self._take()
+            batch, keys = self._take()
             if not batch:
                 if self._closing and not self._queue:
                     return await connection.close()
                 # Nothing is here, or all of it waits for the other flush, whose end wakes.
                 self._wake.clear()
                 continue
-            keys = {key for waiting in batch for key in waiting.keys}
             self._in_flight |= keys
             FLUSHED_APPENDS.observe(len(batch))
             try:
@@ -184,11 +164,12 @@ class GroupCommit:
             self._passed_over = []
             self._wake.set()
 
-    def _take(self) -> list[_Waiting]:
-        """The next flush, first come first served. Passed over is who wants a stream or a command that is in it
-        or in flight: only when that is stored can he be judged."""
+    def _take(self) -> tuple[list[_Waiting], set[int]]:
+        """The next flush and its keys, first come first served. Passed over is who wants a stream or a command that
+        is in it or in flight, or that somebody before him waits for: only when that is stored can he be judged."""
         batch: list[_Waiting] = []
-        taken = self._in_flight.copy()
+        taken: set[int] = set()
+        waited_for: set[int] = set()
         # Two equal flushes, one being made while the other is on the disk, are quicker than one.
         queued = len(self._queue)
         appends_max = queued if self._in_flight or queued < SPLIT_APPENDS_MIN else (queued + 1) // 2
@@ -198,63 +179,69 @@ class GroupCommit:
             if batch and events + len(waiting.events) > BATCH_EVENTS_MAX:
                 break
             self._queue.popleft()
-            if taken.isdisjoint(waiting.keys):
+            keys = waiting.keys
+            if taken.isdisjoint(keys) and self._in_flight.isdisjoint(keys) and waited_for.isdisjoint(keys):
                 batch.append(waiting)
+                taken.update(keys)
                 events += len(waiting.events)
             else:
                 self._passed_over.append(waiting)
-            taken.update(waiting.keys)
-        return batch
+                waited_for.update(keys)
+        return batch, taken
 
-    async def _flush(self, held: Connection, batch: list[_Waiting]) -> None:
+    async def _flush(self, connection: PreparedConnection, batch: list[_Waiting]) -> None:
         """Store the batch and tell every caller. Raises StoreUnavailable, or what the database has against it."""
         loop = asyncio.get_running_loop()
         give_up_at = loop.time() + RESOLVE_S_MAX
         lost = False
         while batch:
             try:
-                connection = await held.opened()
                 if lost:
-                    batch = await self._resolve(connection, batch)
+                    batch = await self._resolve(batch)
                     lost = False
                 else:
                     await self._store(connection, batch)
                     return
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-                lost = True
+                lost, self._row_types = True, None
                 log.warning("group_commit_connection_lost", appends=len(batch), error=str(error))
-                await held.close()
+                await connection.close()
                 if loop.time() > give_up_at:
                     raise StoreUnavailable(f"The event store is away: {error}") from error
                 await asyncio.sleep(RECONNECT_PAUSE_S)
 
-    async def _store(self, connection: psycopg.AsyncConnection[Any], batch: list[_Waiting]) -> None:
-        rows = [waiting.packed for waiting in batch]
+    async def _store(self, connection: PreparedConnection, batch: list[_Waiting]) -> None:
+        if self._row_types is None:
+            ((command_type, event_type),) = await connection.execute(ROW_TYPES, [])
+            self._row_types = (number(command_type), number(event_type))
+        given = parameters([waiting.packed for waiting in batch], self._row_types)
         if self._careful_flushes == 0:
             try:
-                answer = await connection.execute(UNCONTENDED, uncontended(rows), prepare=True, binary=True)
+                ((first,),) = await connection.execute(UNCONTENDED, given)
             except psycopg.errors.UniqueViolation:
                 # Somebody was first, in another process or with the same command: now each is judged by itself.
                 self._careful_flushes = CAREFUL_FLUSHES
             else:
-                ((position,),) = await answer.fetchall()
+                position = number(first)
                 for waiting in batch:
                     waiting.answer(waiting.heads(position))
-                    position = (position or 0) + len(waiting.events)
+                    position += len(waiting.events)
                 return
         self._careful_flushes -= 1
-        answer = await connection.execute(CAREFUL, careful(rows), prepare=True, binary=True)
-        for waiting, (_, refused, first) in zip(batch, await answer.fetchall(), strict=True):
-            if refused == "repeated":
+        answers = await connection.execute(CAREFUL, given)
+        for waiting, (refused, first) in zip(batch, answers, strict=True):
+            if refused == b"repeated":
                 waiting.answer(CommandRepeated(waiting.append.command_id))
-            elif refused == "conflict":
+            elif refused == b"conflict":
                 waiting.answer(VersionConflict(waiting.append.command_name))
             else:
-                waiting.answer(waiting.heads(first or 0))
+                waiting.answer(waiting.heads(number(first)))
 
-    async def _resolve(self, connection: psycopg.AsyncConnection[Any], batch: list[_Waiting]) -> list[_Waiting]:
+    async def _resolve(self, batch: list[_Waiting]) -> list[_Waiting]:
         """Answer those whose append was stored before the connection died; the rest is to be stored again."""
-        async with connection.transaction():
+        async with await psycopg.AsyncConnection.connect(
+            self._conninfo, application_name=APPLICATION, connect_timeout=CONNECT_S_MAX
+        ) as connection:
             # A server process that is still committing the lost batch holds this lock: wait for its end.
             await connection.execute("SELECT pg_advisory_xact_lock(%s)", [APPEND_LOCK])
             stored = await stored_commands(connection, [waiting.append.command_id for waiting in batch])

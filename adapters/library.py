@@ -8,9 +8,10 @@ gathers appends; both have the same lock, the same order and the same conflicts.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 from uuid import UUID
 
@@ -31,12 +32,15 @@ from eventsourcing.utils import get_topic
 from psycopg.sql import SQL
 from uuid_utils.compat import uuid7
 
-from adapters.appending import CAREFUL, careful, packed, packed_event
+from adapters.appending import CAREFUL, ROW_TYPES, PendingRow, packed, parameters
 from adapters.event_codec import EventMapper, VersionedStoredEvent
 from adapters.group_commit import APPEND_LOCK
+from adapters.packed_arrays import PackedArray
 from commands.ports import Append
 from domain import CONTEXT_OF, aggregate_type_of
-from domain.identity import shard_of
+
+# As a psycopg cursor writes it; the placeholders stand in their order.
+_CAREFUL: Final = re.sub(rb"\$\d+", b"%b", CAREFUL.text)
 
 
 def context_of(topic: str) -> str:
@@ -81,10 +85,14 @@ class LogRecorder(PostgresApplicationRecorder):
             correlation_id=kwargs.get("correlation_id") or command_id,
             causation_id=kwargs.get("causation_id"),
         )
-        batch = careful([packed(append, [self._columns(event) for event in stored_events])])
+        batch = [packed(append, map(self._row, stored_events))]
         try:
             with self.datastore.get_connection() as connection, connection.cursor() as cursor:
-                cursor.execute(CAREFUL, batch)
+                cursor.execute(ROW_TYPES.text, [])
+                row_types = cursor.fetchone()
+                assert row_types is not None
+                given = parameters(batch, (row_types["commands"], row_types["events"]))
+                cursor.execute(_CAREFUL, [PackedArray(each) for each in given])
                 answer = cursor.fetchone()
         except (OperationalError, InterfaceError):
             # Not the library's retry loop: repeating an append whose answer was lost would report a false conflict.
@@ -98,16 +106,14 @@ class LogRecorder(PostgresApplicationRecorder):
             raise IntegrityError(f"{answer['refused']}: {streams}")
         return list(range(answer["first_position"], answer["first_position"] + len(stored_events)))
 
-    def _columns(self, event: StoredEvent) -> tuple[bytes, ...]:
-        aggregate_id = UUID(str(event.originator_id))
-        return packed_event(
-            aggregate_id,
-            event.originator_version,
-            event.topic,
-            event.state,
-            getattr(event, "schema_version", 1),
-            self._context_of(event.topic),
-            shard_of(aggregate_id),
+    def _row(self, event: StoredEvent) -> PendingRow:
+        return PendingRow(
+            aggregate_id=UUID(str(event.originator_id)),
+            version=event.originator_version,
+            topic=event.topic,
+            state=event.state,
+            schema_version=getattr(event, "schema_version", 1),
+            context=self._context_of(event.topic),
         )
 
     def _first_position(self, command_id: UUID) -> int | None:

@@ -1,8 +1,8 @@
-"""PostgreSQL arrays in the binary wire format, put together from elements that are packed where they arise.
+"""PostgreSQL arrays and rows in the binary wire format, put together from pieces that are packed where they arise.
 
-psycopg dumps a list element by element through its adapters; for the arrays of a group commit that was half of the
-time of the whole append. Here an array is one `bytes.join` of elements, and elements that come again and again
-(names, topics, small numbers) are packed once.
+psycopg dumps a list element by element through its adapters; for the rows of a group commit that was half of the
+time of the whole append. Here an array is one `bytes.join`, and what comes again and again (names, topics, actors) is
+packed once. A row is its number of fields, and for each its type and its element.
 """
 
 from __future__ import annotations
@@ -20,18 +20,79 @@ from psycopg.adapt import Dumper
 _HEADER: Final = struct.Struct(">iiIii")  # dimensions, has nulls, element type, length, lower bound
 _EMPTY: Final = struct.Struct(">iiI")
 _LENGTH: Final = struct.Struct(">i")
+_FIELD: Final = struct.Struct(">Ii")  # type, length
 _UUID_LENGTH: Final = _LENGTH.pack(16)
-_SMALLINT: Final = struct.Struct(">ih")
-_INT: Final = struct.Struct(">ii")
 _BIGINT: Final = struct.Struct(">iq")
 REPEATED_MAX: Final = 10_000  # actors are as many as users
 
-# The element types of pg_type, by their fixed ids.
-OIDS: Final = {"uuid": 2950, "text": 25, "bytea": 17, "smallint": 21, "int": 23, "bigint": 20}
+# The types of pg_type, by their fixed ids.
+UUID_OID: Final = 2950
+TEXT_OID: Final = 25
+BYTEA_OID: Final = 17
+SMALLINT_OID: Final = 21
+INT_OID: Final = 23
+BIGINT_OID: Final = 20
+JSONB_OID: Final = 3802
+
+# As struct formats: a field of such a type in a row, to be given its type, its length and its value.
+UUID_FIELD: Final = "Ii16s"
+SMALLINT_FIELD: Final = "Iih"
+INT_FIELD: Final = "Iii"
+BIGINT_FIELD: Final = "Iiq"
+
+
+@lru_cache(REPEATED_MAX)
+def array_header(element_oid: int, count: int) -> bytes:
+    """What stands before the `count` packed elements of an array."""
+    if not count:
+        return _EMPTY.pack(0, 0, element_oid)
+    # The server does not believe the mark of nulls but looks: it may stand where there are none.
+    return _HEADER.pack(1, 1, element_oid, count, 1)
+
+
+def array(element_oid: int, count: int, elements: Iterable[bytes]) -> bytes:
+    """The array of `count` packed elements; they may come in pieces of any number."""
+    return array_header(element_oid, count) + b"".join(elements)
+
+
+def uuid_element(value: UUID) -> bytes:
+    """A packed uuid."""
+    return _UUID_LENGTH + value.bytes
+
+
+def bigint_element(value: int) -> bytes:
+    """A packed bigint."""
+    return _BIGINT.pack(8, value)
+
+
+def bytea_element(value: bytes) -> bytes:
+    """A packed bytea."""
+    return _LENGTH.pack(len(value)) + value
+
+
+def field(oid: int, value: bytes) -> bytes:
+    """A field of a row, of any type."""
+    return _FIELD.pack(oid, len(value)) + value
+
+
+def null_field(oid: int) -> bytes:
+    """A field of a row that is null."""
+    return _FIELD.pack(oid, -1)
+
+
+@lru_cache(REPEATED_MAX)
+def repeated_text_field(value: str) -> bytes:
+    """A text field of those that come again and again."""
+    return field(TEXT_OID, value.encode())
+
+
+def number(value: bytes | None) -> int:
+    """An integer of any size as the server sends it; 0 for null."""
+    return int.from_bytes(value or b"", "big", signed=True)
 
 
 class PackedArray:
-    """An array as it goes over the wire. Give it to a `%b` placeholder that is cast to the array's type."""
+    """An array for a psycopg cursor: give it to a `%b` placeholder that is cast to the array's type."""
 
     __slots__ = ("data",)
 
@@ -51,47 +112,3 @@ class PackedArrayDumper(Dumper):
 
 # The type is ours alone, so every connection may know it.
 psycopg.adapters.register_dumper(PackedArray, PackedArrayDumper)
-
-
-def array(element_type: str, count: int, elements: Iterable[bytes]) -> PackedArray:
-    """The array of `count` packed elements; they may come in pieces of any number."""
-    if not count:
-        return PackedArray(_EMPTY.pack(0, 0, OIDS[element_type]))
-    # The server does not believe the mark of nulls but looks: it may stand where there are none.
-    return PackedArray(_HEADER.pack(1, 1, OIDS[element_type], count, 1) + b"".join(elements))
-
-
-NULL: Final = _LENGTH.pack(-1)
-
-
-def uuid_element(value: UUID) -> bytes:
-    """A packed uuid."""
-    return _UUID_LENGTH + value.bytes
-
-
-def bytea_element(value: bytes) -> bytes:
-    """A packed bytea."""
-    return _LENGTH.pack(len(value)) + value
-
-
-@lru_cache(REPEATED_MAX)
-def repeated_text_element(value: str) -> bytes:
-    """A packed text of those that come again and again."""
-    return bytea_element(value.encode())
-
-
-@lru_cache(REPEATED_MAX)
-def smallint_element(value: int) -> bytes:
-    """A packed smallint."""
-    return _SMALLINT.pack(2, value)
-
-
-@lru_cache(REPEATED_MAX)
-def int_element(value: int) -> bytes:
-    """A packed integer of those that come again and again."""
-    return _INT.pack(4, value)
-
-
-def bigint_element(value: int) -> bytes:
-    """A packed bigint."""
-    return _BIGINT.pack(8, value)

@@ -353,7 +353,7 @@ def replay(stored: StoredCommand, digest: bytes) -> Outcome:
 
 
 def _result_on_record(result: Result) -> dict[str, Any]:
-    recorded: dict[str, Any] = {"aggregate_id": str(result.aggregate.id), "version": result.aggregate.version}
+    recorded: dict[str, Any] = {"aggregate_id": result.aggregate.id, "version": result.aggregate.version}
     if result.refusal is not None:
         recorded["refusal"] = {"code": result.refusal.code, "message": result.refusal.message}
     return recorded

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -65,7 +65,7 @@ class EventStore(Protocol):
     async def load(self, aggregate_ids: Sequence[UUID]) -> dict[UUID, tuple[Aggregate, StreamHead]]:
         """The present state of those that exist, in one query."""
 
-    async def append(self, append: Append) -> tuple[StreamHead, ...]:
+    def append(self, append: Append) -> Awaitable[tuple[StreamHead, ...]]:
         """Store the events and the command in one transaction; return once that is durable.
 
         Raises VersionConflict, CommandRepeated or Overloaded; then nothing was stored. A connection lost

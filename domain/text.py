@@ -19,7 +19,8 @@ def plain_text(value: str, *, field: str, length_max: int, length_min: int = 1) 
     text = value.strip()
     if not length_min <= len(text) <= length_max:
         raise Invalid(f"{field} has {len(text)} characters; give {length_min} to {length_max}.", field=(field,))
-    if found := _CONTROL.search(text):
+    # The search looks at every character for itself; what can be printed, as nearly every text, holds none.
+    if not text.isprintable() and (found := _CONTROL.search(text)):
         raise Invalid(
             f"{field} holds the control character U+{ord(found.group()):04X} at position {found.start()}; remove it.",
             field=(field,),

@@ -55,6 +55,7 @@ from domain.money import Money
 from domain.orders import Order, OrderLine, OrderStatus
 
 ACTOR: Final = Actor.system("bench")
+RECEIVED: Final[Any] = StockItem.Received
 REFERENCE: Final = "x" * REFERENCE_LENGTH_MAX
 DIGEST: Final = bytes(32)
 SEEDED_EVENTS_PER_APPEND: Final = 1_000
@@ -90,16 +91,21 @@ def settings(url: str) -> Settings:
 
 def append_of(aggregate: Any, name: str = "ReceiveStock") -> Append:
     """Its pending events, as the pipeline would save them."""
+    return append_with(aggregate.collect_events(), aggregate.id, aggregate.version, name)
+
+
+def append_with(events: Sequence[Any], aggregate_id: UUID, version: int, name: str) -> Append:
+    """The events, as the pipeline would save them."""
     command_id = uuid7()
     return Append(
         command_id=command_id,
         command_name=name,
         request_digest=DIGEST,
-        result={"aggregate_id": str(aggregate.id), "version": aggregate.version},
+        result={"aggregate_id": aggregate_id, "version": version},
         actor=ACTOR.name,
         correlation_id=command_id,
         causation_id=None,
-        events=aggregate.collect_events(),
+        events=events,
     )
 
 
@@ -135,23 +141,39 @@ def stock_item_with(events: int, sku: str, *, quantity: int = 1) -> StockItem:
 
 
 async def append(kontor: Kontor, task: Task) -> Measured:
-    """One event an append, each writer on streams of its own, a new one every EVENTS_PER_STREAM."""
+    """One event an append, each writer on streams of its own, a new one every EVENTS_PER_STREAM.
+
+    The event is made for its version without an aggregate, as the limit and the peers do; `decide` is with one."""
     skus = (f"BENCH-{secrets.token_hex(4)}-{number}" for number in count())
 
     def client_of(_number: int) -> Step:
-        item = StockItem.open(sku=next(skus), now=now())
+        stream, version = opening(next(skus)), 0
 
         async def step(n: int) -> None:
-            nonlocal item
+            nonlocal stream, version
             if n % EVENTS_PER_STREAM == 0:
-                item = StockItem.open(sku=next(skus), now=now())
-            else:
-                item.receive(quantity=1, reference=REFERENCE, now=now())
-            await kontor.store.append(append_of(item))
+                stream, version = opening(next(skus)), 0
+            version += 1
+            event = stream
+            if version > 1:
+                event = RECEIVED(
+                    originator_id=stream.originator_id,
+                    originator_version=version,
+                    timestamp=now(),
+                    quantity=1,
+                    reference=REFERENCE,
+                )
+            await kontor.store.append(append_with((event,), stream.originator_id, version, "ReceiveStock"))
 
         return step
 
     return await run_clients(task, client_of, refusals=(VersionConflict,))
+
+
+def opening(sku: str) -> Any:
+    """The first event of a stock item."""
+    (event,) = StockItem.open(sku=sku, now=now()).collect_events()
+    return event
 
 
 async def pipeline(kontor: Kontor, task: Task) -> Measured:

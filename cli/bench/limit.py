@@ -7,13 +7,23 @@ table with the columns and indexes of `events`. No domain objects, no command ro
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Final
 from uuid import UUID, uuid4
 
 import psycopg
 import uvloop
 
-from adapters.packed_arrays import array, bigint_element, bytea_element, uuid_element
+from adapters.packed_arrays import (
+    BIGINT_OID,
+    BYTEA_OID,
+    UUID_OID,
+    array,
+    bigint_element,
+    bytea_element,
+    number,
+    uuid_element,
+)
+from adapters.prepared_connection import PreparedConnection, Statement
 from adapters.schema import migrate
 from cli.bench.timing import (
     EVENT_BYTES,
@@ -31,16 +41,19 @@ STATE: Final = b'{"timestamp":"2026-01-01T12:00:00Z","reference":"%s"}' % (b"x" 
 BATCH_APPENDS_MAX: Final = 2_000
 
 _TABLE: Final = "CREATE TABLE limit_events (LIKE events INCLUDING ALL)"
-_INSERT: Final = """
+_INSERT: Final = Statement(
+    b"limit",
+    b"""
 WITH held AS MATERIALIZED (SELECT pg_advisory_xact_lock(4711))
 INSERT INTO limit_events (originator_id, originator_version, topic, state, context, shard, command_id, correlation_id,
                           actor)
 SELECT u.id, u.version, 'stock.received', u.state, 'inventory', 3, u.id, u.id, 'system:bench'
-FROM held, unnest(%b::uuid[], %b::bigint[], %b::bytea[]) WITH ORDINALITY AS u (id, version, state, place)
+FROM held, unnest($1::uuid[], $2::bigint[], $3::bytea[]) WITH ORDINALITY AS u (id, version, state, place)
 ORDER BY u.place
 ON CONFLICT DO NOTHING
 RETURNING originator_id, notification_id
-"""
+""",
+)
 
 
 class Conflict(Exception):
@@ -50,7 +63,7 @@ class Conflict(Exception):
 class Batches:
     """Appends that arrive while one batch is stored share the next."""
 
-    def __init__(self, connection: psycopg.AsyncConnection[Any]) -> None:
+    def __init__(self, connection: PreparedConnection) -> None:
         self._connection = connection
         self._queue: list[tuple[UUID, int, bytes, asyncio.Future[int]]] = []
         self._wake = asyncio.Event()
@@ -70,15 +83,15 @@ class Batches:
             if not self._queue:
                 self._wake.clear()
             arguments = [
-                array("uuid", len(batch), [uuid_element(each[0]) for each in batch]),
-                array("bigint", len(batch), [bigint_element(each[1]) for each in batch]),
-                array("bytea", len(batch), [bytea_element(each[2]) for each in batch]),
+                array(UUID_OID, len(batch), [uuid_element(each[0]) for each in batch]),
+                array(BIGINT_OID, len(batch), [bigint_element(each[1]) for each in batch]),
+                array(BYTEA_OID, len(batch), [bytea_element(each[2]) for each in batch]),
             ]
-            cursor = await self._connection.execute(_INSERT, arguments, prepare=True, binary=True)
-            stored = dict(await cursor.fetchall())
+            rows = await self._connection.execute(_INSERT, arguments)
+            stored = {stream: number(position) for stream, position in rows}
             for stream, _, _, done in batch:
-                if stream in stored:
-                    done.set_result(stored[stream])
+                if stream.bytes in stored:
+                    done.set_result(stored[stream.bytes])
                 else:
                     done.set_exception(Conflict(str(stream)))
 
@@ -86,26 +99,28 @@ class Batches:
 async def measure(task: Task) -> Measured:
     """Append with `task.clients` writers, each on streams of its own."""
     await migrate(database_url())
-    async with await psycopg.AsyncConnection.connect(database_url(), autocommit=True) as connection:
-        await connection.execute(_TABLE)
-        batches = Batches(connection)
-        writer = asyncio.create_task(batches.write(), name="limit")
+    async with await psycopg.AsyncConnection.connect(database_url(), autocommit=True) as preparing:
+        await preparing.execute(_TABLE)
+    connection = PreparedConnection(database_url())
+    batches = Batches(connection)
+    writer = asyncio.create_task(batches.write(), name="limit")
 
-        def client_of(_number: int) -> Step:
-            stream = uuid4()
+    def client_of(_number: int) -> Step:
+        stream = uuid4()
 
-            async def step(n: int) -> None:
-                nonlocal stream
-                place = n % EVENTS_PER_STREAM
-                if place == 0:
-                    stream = uuid4()
-                await batches.append(stream, place + 1, STATE)
+        async def step(n: int) -> None:
+            nonlocal stream
+            place = n % EVENTS_PER_STREAM
+            if place == 0:
+                stream = uuid4()
+            await batches.append(stream, place + 1, STATE)
 
-            return step
+        return step
 
-        measured = await run_clients(task, client_of)
-        writer.cancel()
-        return measured
+    measured = await run_clients(task, client_of)
+    writer.cancel()
+    await connection.close()
+    return measured
 
 
 if __name__ == "__main__":

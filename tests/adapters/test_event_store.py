@@ -120,14 +120,15 @@ async def test_positions_told_to_callers_are_those_of_the_log(kontor: Kontor) ->
 
 async def test_a_reader_never_passes_an_event_of_a_slow_writer(kontor: Kontor) -> None:
     """The first writer has drawn its position and not committed; the second must not commit before it."""
+    command_id = uuid4()
     async with await psycopg.AsyncConnection.connect(kontor.settings.postgres_url) as slow:
         await slow.execute(
-            "SELECT * FROM append_events(ARRAY[%s::uuid], ARRAY['Slow'], ARRAY['test'], ARRAY[''::bytea], ARRAY['{}'],"
-            " ARRAY[%s::uuid], ARRAY[NULL::uuid], ARRAY[1], ARRAY[%s::uuid], ARRAY[1::bigint], ARRAY['stock.opened'],"
-            " ARRAY['{}'::bytea], ARRAY[1::smallint], ARRAY['inventory'], ARRAY[0::smallint])",
-            [uuid4(), uuid4(), uuid4()],
+            "SELECT * FROM append_events("
+            " ARRAY[ROW(0, 1, %s, 'Slow', 'test', '', '{}')::pending_command],"
+            " ARRAY[ROW(%s, 1, 1, 0, %s, %s, NULL, 'stock.opened', 'inventory', 'test', '{}')::pending_event])",
+            [command_id, uuid4(), command_id, command_id],
         )
-        second = asyncio.create_task(kontor.store.append(append_of(opened("fast"))))
+        second = asyncio.ensure_future(kontor.store.append(append_of(opened("fast"))))
         await asyncio.sleep(0.3)
         assert not second.done()
         assert await kontor.log.after(0, limit=10) == []

@@ -1,0 +1,78 @@
+"""The connection of the group commit: answers, refusals, parameters of any size, and what happens when it is lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import psycopg
+import pytest
+
+from adapters.prepared_connection import PreparedConnection, Statement
+from adapters.wiring import Kontor
+
+LENGTH = Statement(b"length", b"SELECT length($1::bytea), NULL::int, $1::bytea FROM generate_series(1, 2)")
+WRONG = Statement(b"wrong", b"SELECT 1 / length($1::bytea)")
+BACKEND = Statement(b"backend", b"SELECT pg_backend_pid()")
+
+
+@pytest.fixture
+async def connection(kontor: Kontor) -> AsyncIterator[PreparedConnection]:
+    made = PreparedConnection(kontor.settings.postgres_url)
+    yield made
+    await made.close()
+
+
+async def test_rows_come_in_the_binary_format(connection: PreparedConnection) -> None:
+    row = ((3).to_bytes(4, "big"), None, b"abc")
+    assert await connection.execute(LENGTH, [b"abc"]) == [row, row]
+
+
+async def test_more_than_the_sockets_hold_goes_through_both_ways(connection: PreparedConnection) -> None:
+    much = bytes(20_000_000)
+    rows = await connection.execute(LENGTH, [much])
+    assert [row[2] for row in rows] == [much, much]
+
+
+async def test_a_refusal_is_the_error_of_its_state_and_the_connection_goes_on(connection: PreparedConnection) -> None:
+    (before,) = await connection.execute(BACKEND, [])
+    for _ in range(2):
+        with pytest.raises(psycopg.errors.DivisionByZero, match="division by zero"):
+            await connection.execute(WRONG, [b""])
+    assert await connection.execute(BACKEND, []) == [before]
+
+
+async def test_a_statement_that_cannot_be_prepared_is_told_and_tried_again(connection: PreparedConnection) -> None:
+    for _ in range(2):
+        with pytest.raises(psycopg.errors.UndefinedTable, match="no_such_table"):
+            await connection.execute(Statement(b"later", b"SELECT FROM no_such_table"), [])
+
+
+async def _terminate(kontor: Kontor, connection: PreparedConnection) -> None:
+    ((pid,),) = await connection.execute(BACKEND, [])
+    async with kontor.pool.connection() as other:
+        await other.execute("SELECT pg_terminate_backend(%s)", [int.from_bytes(pid or b"", "big")])
+
+
+async def test_a_connection_lost_while_idle_is_told_at_the_next_use_and_made_anew_after_close(
+    kontor: Kontor, connection: PreparedConnection
+) -> None:
+    await _terminate(kontor, connection)
+    await asyncio.sleep(0.1)
+    with pytest.raises(psycopg.OperationalError):
+        await connection.execute(LENGTH, [b"abc"])
+    await connection.close()
+    assert len(await connection.execute(LENGTH, [b"abc"])) == 2
+
+
+async def test_a_connection_lost_while_a_statement_runs_is_told_at_once(
+    kontor: Kontor, connection: PreparedConnection
+) -> None:
+    sleeping = Statement(b"sleeping", b"SELECT pg_sleep(30)")
+    ((pid,),) = await connection.execute(BACKEND, [])
+    running = asyncio.ensure_future(connection.execute(sleeping, []))
+    await asyncio.sleep(0.2)
+    async with kontor.pool.connection() as other:
+        await other.execute("SELECT pg_terminate_backend(%s)", [int.from_bytes(pid or b"", "big")])
+    with pytest.raises(psycopg.OperationalError):
+        await asyncio.wait_for(running, 5)
