@@ -10,7 +10,7 @@ from uuid import UUID
 from commands.handling import Result, Work
 from domain.catalogue import Product
 from domain.errors import Forbidden, Invalid, NotFound
-from domain.identity import OrderId, ProductId, UserId, product_id
+from domain.identity import OrderId, ProductId, UserId, payment_id, product_id
 from domain.money import Money
 from domain.orders import LINES_MAX, REASON_LENGTH_MAX, Order, OrderLine, valid_payment_method
 from domain.text import plain_text
@@ -108,8 +108,10 @@ async def place_order(command: PlaceOrder, work: Work) -> Result:
 
 
 async def confirm_order(command: ConfirmOrder, work: Work) -> Result:
-    """Raises NotFound, or IllegalTransition unless it is RESERVED."""
+    """Raises NotFound, Invalid for another order's payment, or IllegalTransition unless it is RESERVED."""
     order = await required_order(command.order_id, work)
+    if command.payment_id not in (None, payment_id(command.order_id)):
+        raise Invalid(f"{command.payment_id} is not order {order.number}'s payment.", field=("paymentId",))
     order.confirm(payment_id=command.payment_id, now=work.now)
     return Result(order)
 

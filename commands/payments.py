@@ -60,11 +60,14 @@ class RefundPayment:
 
 
 async def request_payment(command: RequestPayment, work: Work) -> Result:
-    """Raises NotFound for an unknown order; a payment that was requested before stays as it is."""
+    """A payment that was requested before stays as it is.
+
+    Raises NotFound for an unknown order, IllegalTransition unless it is RESERVED: nothing else is to be paid."""
     order = await required_order(command.order_id, work)
     known = await work.load(Payment, payment_id(command.order_id))
     if known is not None:
         return Result(known)
+    order.require_payable()
     payment = Payment.request(order_id=command.order_id, amount=order.total, provider=command.provider, now=work.now)
     return Result(work.add(payment))
 

@@ -191,6 +191,10 @@ class Order(Aggregate):
         if self.status in (OrderStatus.PENDING, OrderStatus.RESERVED):
             self.trigger_event(self.Rejected, timestamp=now, reason=reason)
 
+    def require_payable(self) -> None:
+        """Raises IllegalTransition unless it is RESERVED."""
+        self._require("paid", OrderStatus.RESERVED)
+
     def confirm(self, *, payment_id: UUID | None, now: datetime) -> None:
         """It is paid for, or will be outside (`payment_id` None). Raises IllegalTransition unless it is RESERVED."""
         if self.status is OrderStatus.CONFIRMED and payment_id == self.payment_id:

@@ -89,10 +89,18 @@ async def after(*way: Made) -> tuple[InMemory, OrderId]:
 
 RESERVED: list[Made] = [reserve]
 SHIPPED: list[Made] = [reserve, confirm, ship]
-CAPTURED: list[Made] = [request, authorise, capture]
+CAPTURED: list[Made] = [reserve, request, authorise, capture]
 # What was done before, what is asked, what the refusal says.
 REFUSED: dict[str, tuple[list[Made], Made, type[DomainError], str]] = {
     "a pending order is confirmed": ([], confirm, IllegalTransition, "is PENDING; only a RESERVED"),
+    "an order is confirmed with another's payment": (
+        [reserve],
+        lambda order: ConfirmOrder(order_id=order, payment_id=order),
+        Invalid,
+        "is not order",
+    ),
+    "a payment of a pending order": ([], request, IllegalTransition, "is PENDING; only a RESERVED order can be paid"),
+    "a payment of a cancelled order": ([cancel], request, IllegalTransition, r"is CANCELLED \(no\); only a RESERVED"),
     "a rejected order is confirmed": ([reject], confirm, IllegalTransition, r"is REJECTED \(declined\)"),
     "a reserved order is shipped": (RESERVED, ship, IllegalTransition, "is RESERVED; only a CONFIRMED"),
     "a cancelled order is shipped": ([cancel], ship, IllegalTransition, r"is CANCELLED \(no\)"),
@@ -114,22 +122,37 @@ REFUSED: dict[str, tuple[list[Made], Made, type[DomainError], str]] = {
         Invalid,
         "reason has 0",
     ),
-    "a provider without name": ([], lambda order: request(order, ""), Invalid, "provider has 0"),
+    "a provider without name": ([reserve], lambda order: request(order, ""), Invalid, "provider has 0"),
     "another reference": (
-        [request, authorise],
+        [reserve, request, authorise],
         lambda order: authorise(order, "pi_2"),
         IllegalTransition,
         "is AUTHORISED; .* must be REQUESTED",
     ),
-    "no reference": ([request], lambda order: authorise(order, ""), Invalid, "reference has 0"),
-    "a declined payment is authorised": ([request, decline], authorise, IllegalTransition, "is DECLINED"),
-    "a voided authorisation is made again": ([request, authorise, void], authorise, IllegalTransition, "is VOIDED"),
-    "a requested payment is captured": ([request], capture, IllegalTransition, "is REQUESTED; .* must be AUTHORISED"),
-    "an authorised payment is declined": ([request, authorise], decline, IllegalTransition, "is AUTHORISED"),
+    "no reference": ([reserve, request], lambda order: authorise(order, ""), Invalid, "reference has 0"),
+    "a declined payment is authorised": ([reserve, request, decline], authorise, IllegalTransition, "is DECLINED"),
+    "a voided authorisation is made again": (
+        [reserve, request, authorise, void],
+        authorise,
+        IllegalTransition,
+        "is VOIDED",
+    ),
+    "a requested payment is captured": (
+        [reserve, request],
+        capture,
+        IllegalTransition,
+        "is REQUESTED; .* must be AUTHORISED",
+    ),
+    "an authorised payment is declined": ([reserve, request, authorise], decline, IllegalTransition, "is AUTHORISED"),
     "a captured payment is voided": (CAPTURED, void, IllegalTransition, "is CAPTURED"),
-    "an authorised payment is given back": ([request, authorise], give_back, IllegalTransition, "must be CAPTURED"),
-    "a refusal without reason": ([request], lambda order: decline(order, ""), Invalid, "reason has 0"),
-    "a void without reason": ([request], lambda order: void(order, ""), Invalid, "reason has 0"),
+    "an authorised payment is given back": (
+        [reserve, request, authorise],
+        give_back,
+        IllegalTransition,
+        "must be CAPTURED",
+    ),
+    "a refusal without reason": ([reserve, request], lambda order: decline(order, ""), Invalid, "reason has 0"),
+    "a void without reason": ([reserve, request], lambda order: void(order, ""), Invalid, "reason has 0"),
     "money given back without reason": (CAPTURED, lambda order: give_back(order, ""), Invalid, "reason has 0"),
 }
 
@@ -155,10 +178,10 @@ REPEATED: dict[str, tuple[list[Made], Actor, Made, list[str]]] = {
     "cancel": ([reserve, confirm], STAFF, cancel, ["order.cancelled"]),
     "a late reject": (SHIPPED, SYSTEM, reject, []),
     "request": ([reserve], SYSTEM, request, ["payment.requested"]),
-    "authorise": ([request], SYSTEM, authorise, ["payment.authorised"]),
-    "capture": ([request, authorise], SYSTEM, capture, ["payment.captured"]),
-    "decline": ([request], SYSTEM, decline, ["payment.declined"]),
-    "void": ([request, authorise], SYSTEM, void, ["payment.voided"]),
+    "authorise": ([reserve, request], SYSTEM, authorise, ["payment.authorised"]),
+    "capture": ([reserve, request, authorise], SYSTEM, capture, ["payment.captured"]),
+    "decline": ([reserve, request], SYSTEM, decline, ["payment.declined"]),
+    "void": ([reserve, request, authorise], SYSTEM, void, ["payment.voided"]),
     "give back": (CAPTURED, SYSTEM, give_back, ["payment.refunded"]),
     "authorise after all of it was given back": ([*CAPTURED, give_back], SYSTEM, authorise, []),
 }
