@@ -7,14 +7,27 @@ from typing import Any, Final
 from projections.catalogue import CATALOGUE
 from projections.categories import CATEGORIES
 from projections.inventory import STOCK
+from projections.order_timeline import ORDER_TIMELINE
 from projections.orders import ORDERS
 from projections.sales_by_day import SALES_BY_DAY
+from projections.sales_by_product import SALES_BY_PRODUCT
 from projections.users import USERS
 from projections.view import View
 from projections.webhooks import WEBHOOKS
 
 VIEWS: Final[dict[str, View[Any]]] = {
-    view.name: view for view in (USERS, CATALOGUE, CATEGORIES, STOCK, ORDERS, SALES_BY_DAY, WEBHOOKS)
+    view.name: view
+    for view in (
+        USERS,
+        CATALOGUE,
+        CATEGORIES,
+        STOCK,
+        ORDERS,
+        ORDER_TIMELINE,
+        SALES_BY_DAY,
+        SALES_BY_PRODUCT,
+        WEBHOOKS,
+    )
 }
 
 

@@ -281,7 +281,7 @@ def test_the_views_of_a_context_are_those_that_follow_its_aggregates() -> None:
         "users": ["users"],
         "catalogue": ["catalogue", "categories"],
         "inventory": ["stock"],
-        "orders": ["orders", "sales_by_day"],
+        "orders": ["orders", "order_timeline", "sales_by_day", "sales_by_product"],
         "payments": [],
         "webhooks": ["webhooks"],
     }

@@ -1,0 +1,66 @@
+"""How much was sold of which product? One row per order with its lines; the sum over counted rows is the answer.
+
+An order counts as it does by day: from RESERVED on, until it is rejected, cancelled or refunded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, date
+from typing import Final
+from uuid import UUID
+
+from domain.orders import Order
+from projections.view import Recorded, View
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductSale:
+    product_id: UUID
+    sku: str
+    units: int
+    revenue_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProductSalesRow:
+    id: UUID
+    day: date
+    currency: str
+    lines: tuple[ProductSale, ...]
+    counted: bool
+    version: int = 0
+    position: int = 0
+
+
+def evolve(row: ProductSalesRow | None, recorded: Recorded) -> ProductSalesRow:
+    match recorded.event:
+        case Order.Created() as placed:
+            return ProductSalesRow(
+                id=recorded.aggregate_id,
+                day=placed.placed_at.astimezone(UTC).date(),
+                currency=placed.total.currency,
+                lines=tuple(
+                    ProductSale(
+                        product_id=line.product_id,
+                        sku=line.sku,
+                        units=line.quantity,
+                        revenue_minor=line.quantity * line.unit_price.minor,
+                    )
+                    for line in placed.lines
+                ),
+                counted=False,
+            )
+    assert row is not None, recorded
+    match recorded.event:
+        case Order.Reserved():
+            return replace(row, counted=True)
+        case Order.Rejected() | Order.Cancelled() | Order.Refunded():
+            return replace(row, counted=False)
+        case _:
+            return row
+
+
+SALES_BY_PRODUCT: Final = View(
+    name="sales_by_product", version=1, row=ProductSalesRow, follows=frozenset({Order.TOPIC}), evolve=evolve
+)
