@@ -20,7 +20,9 @@ import psycopg
 import structlog
 from psycopg.sql import SQL, Identifier
 
+from adapters.away import pause
 from adapters.read_store import CHANNEL, ReadStore
+from adapters.view_generations import CHANGED
 from commands.ports import StreamHead
 from domain.errors import Invalid
 from domain.identity import shard_of
@@ -64,7 +66,7 @@ class Token:
         required: dict[tuple[str, str, int], int] = {}
         for head in self.heads:
             if head.context in view.contexts:
-                key = (view.name, head.context, shard_of(head.aggregate_id))
+                key = (view.table, head.context, shard_of(head.aggregate_id))
                 required[key] = max(required.get(key, 0), head.position)
         return required
 
@@ -90,7 +92,8 @@ class ViewPositions:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def reached(self, view: View[Any], token: Token) -> bool:
-        return all(self._known.get(key, 0) >= position for key, position in token.required_of(view).items())
+        required = token.required_of(self._store.generations.live(view))
+        return all(self._known.get(key, 0) >= position for key, position in required.items())
 
     async def wait(self, view: View[Any], token: Token, *, timeout_s: float) -> bool:
         """True as soon as the view has applied what the token names; False when the time is up."""
@@ -109,6 +112,7 @@ class ViewPositions:
             self._moved.notify_all()
 
     async def _refresh(self) -> None:
+        await self._store.generations.refresh()
         await self._advance((await self._store.positions()).items())
 
     async def _listen(self) -> None:
@@ -120,13 +124,16 @@ class ViewPositions:
                     await connection.execute(SQL("LISTEN {}").format(Identifier(CHANNEL)))
                     await self._refresh()
                     async for notify in connection.notifies():
-                        await self._advance(_moves(notify.payload))
+                        if notify.payload == CHANGED:
+                            await self._refresh()
+                        else:
+                            await self._advance(_moves(notify.payload))
             log.warning("view_positions_connection_lost")
-            await asyncio.sleep(POLL_S)
+            await pause(POLL_S)
 
     async def _poll(self) -> None:
         while True:
-            await asyncio.sleep(POLL_S)
+            await pause(POLL_S)
             with contextlib.suppress(psycopg.Error, OSError):
                 await self._refresh()
 

@@ -87,6 +87,13 @@ class EventLog:
         """The first `limit` events of one aggregate."""
         return await self._read("originator_id = %s ORDER BY originator_version LIMIT %s", [aggregate_id, limit])
 
+    async def of_versions(
+        self, aggregate_id: UUID, first: int, last: int, connection: AsyncConnection[Any]
+    ) -> list[LogRecord]:
+        """These versions of one aggregate, read on that connection."""
+        condition = "originator_id = %s AND originator_version BETWEEN %s AND %s ORDER BY originator_version"
+        return await _fetch(connection, condition, [aggregate_id, first, last])
+
     async def of_aggregates(self, aggregate_ids: Sequence[UUID]) -> list[LogRecord]:
         """All events of these aggregates, each one's in order."""
         return await self._read(

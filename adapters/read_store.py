@@ -15,7 +15,7 @@ from psycopg import AsyncConnection
 from psycopg.sql import SQL, Composed, Identifier
 from psycopg_pool import AsyncConnectionPool
 
-from projections import VIEWS
+from adapters.view_generations import ViewGenerations
 from projections.view import Recorded, Row, View
 
 R = TypeVar("R", bound=Row)
@@ -36,7 +36,7 @@ def upsert(view: View[Any]) -> Composed:
     )
 
 
-_UPSERTS: Final = {name: upsert(view) for name, view in VIEWS.items()}
+_upsert: Final = cache(upsert)
 
 
 async def write(connection: AsyncConnection[Any], view: View[R], events: Iterable[Recorded]) -> list[R]:
@@ -63,7 +63,7 @@ async def write(connection: AsyncConnection[Any], view: View[R], events: Iterabl
         if row is not None and row is not before:
             changed.append(row)
     if changed:
-        await connection.execute(_UPSERTS[view.name], [msgspec.json.encode(changed).decode()])
+        await connection.execute(_upsert(view), [msgspec.json.encode(changed).decode()])
     return changed
 
 
@@ -104,22 +104,33 @@ class ReadStore:
 
     def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
         self.pool = pool
+        self.generations = ViewGenerations(pool)
 
     async def by_id(self, view: View[R], ids: Sequence[UUID]) -> dict[UUID, R]:
-        """The rows that exist, in one query."""
+        """The rows of the live generation that exist, in one query."""
         async with self.pool.connection() as connection:
-            return await rows_by_id(connection, view, ids)
+            return await rows_by_id(connection, self.generations.live(view), ids)
 
     async def where(self, view: View[R], condition: SQL | Composed, parameters: Sequence[Any]) -> list[R]:
-        """Rows that meet a condition; see `select`."""
+        """Rows of the live generation that meet a condition; see `select`."""
         async with self.pool.connection() as connection:
-            return await select(connection, view, condition, parameters)
+            return await select(connection, self.generations.live(view), condition, parameters)
 
     async def fetch(self, query: SQL | Composed, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Plain rows of a query."""
         async with self.pool.connection() as connection:
             rows: list[tuple[Any, ...]] = await (await connection.execute(query, parameters)).fetchall()
         return rows
+
+    async def standing(self, view: View[Any]) -> tuple[int, int]:
+        """How many events this generation has not applied, and how many aggregates are parked for it."""
+        query = SQL(
+            "SELECT (SELECT count(*) FROM view_positions p JOIN events e ON e.context = p.context AND e.shard = p.shard"
+            " AND e.notification_id > p.position WHERE p.view = %s),"
+            " (SELECT count(DISTINCT aggregate_id) FROM parked_events WHERE follower = %s)"
+        )
+        ((behind, parked),) = await self.fetch(query, [view.table, view.table])
+        return behind, parked
 
     async def positions(self) -> Mapping[tuple[str, str, int], int]:
         """How far each view has applied each shard of each context."""

@@ -79,6 +79,11 @@ class RedisViews:
         self._away = False
         return True
 
+    async def forget(self, view: View[Any], ids: Sequence[UUID]) -> None:
+        """Take these copies away. Raises RedisError when Redis is away."""
+        if ids:
+            await self._redis.delete(*[self.key(view, row_id) for row_id in ids])
+
     async def read(self, view: View[R], ids: Iterable[UUID]) -> dict[UUID, R]:
         """The copies that are there."""
         ids = list(ids)

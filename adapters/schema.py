@@ -51,7 +51,7 @@ async def migrate(conninfo: str) -> list[str]:
 
 def followers() -> dict[str, tuple[str, ...]]:
     """Everything that keeps positions: name to the contexts it follows."""
-    views = {view.name: tuple(sorted(view.contexts)) for view in VIEWS.values()}
+    views = {view.table: tuple(sorted(view.contexts)) for view in VIEWS.values()}
     assert all(context in CONTEXTS for contexts in views.values() for context in contexts)
     return views | FOLLOWERS_BESIDE_VIEWS
 

@@ -29,6 +29,8 @@ COMMANDS = {
     "import": "cli.importing:import_file",
     "command": "cli.command:command",
     "keys": "cli.keys:app",
+    "views": "cli.views:app",
+    "parked": "cli.parked:app",
     "verify": "cli.verify:verify",
     "bench": "cli.bench.commands:app",
 }

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from psycopg.sql import SQL
+from psycopg.sql import SQL, Identifier
 
+from adapters.away import AWAY
 from adapters.consistency import Token
 from adapters.group_commit import StoreUnavailable
 from adapters.wiring import Kontor
@@ -29,7 +30,6 @@ from domain.errors import AlreadyExists, Conflict, DomainError
 from domain.identity import UserId
 from domain.quantity import QUANTITY_MAX
 from projections.orders import ORDERS
-from streams.applying import AWAY
 
 T = TypeVar("T")
 ACTOR: Final = Actor.system("import")
@@ -40,7 +40,7 @@ DECIDED_S_MAX: Final = 60.0  # without any progress
 AWAY_S_MAX: Final = 60.0
 AWAY_PAUSE_S: Final = 0.5
 
-_STATUSES = SQL("SELECT status, count(*) FROM orders_v1 WHERE id = ANY(%s) GROUP BY status")
+_STATUSES = SQL("SELECT status, count(*) FROM {} WHERE id = ANY(%s) GROUP BY status")
 
 
 @dataclass(slots=True)
@@ -168,7 +168,11 @@ async def _decided(kontor: Kontor, order_ids: list[UUID], advance: Advance) -> d
     best, since = -1, time.perf_counter()
     while True:
         try:
-            statuses = dict(await kontor.reads.fetch(_STATUSES, [order_ids]))
+            statuses = dict(
+                await kontor.reads.fetch(
+                    _STATUSES.format(Identifier(kontor.reads.generations.live(ORDERS).table)), [order_ids]
+                )
+            )
         except AWAY:
             await asyncio.sleep(AWAY_PAUSE_S)
             continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import uvloop
@@ -12,36 +12,69 @@ import uvloop
 from adapters.wiring import open_kontor
 from cli.installation import load_settings
 from cli.log_output import log_to_stderr
+from streams import repairing
 from streams.verification import Verdict, verify_all
 
 SHOWN_MAX = 50
 
 
-def verify(as_json: Annotated[bool, typer.Option("--json", help="the verdict as one JSON object")] = False) -> None:
+def verify(
+    as_json: Annotated[bool, typer.Option("--json", help="the verdict as one JSON object")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="heal from the log what differs, then compare again")
+    ] = False,
+) -> None:
     """Compare the log with Kafka, every view and every Redis copy, per aggregate. May run on a live system.
 
-    Exits with 1 when something differs, naming what is missing, extra, stale, different or out of order."""
+    Exits with 1 when something differs, naming what is missing, extra, stale, different, out of order or parked;
+    with --repair, when something still does. Nothing heals a log with holes, or a process that does not run."""
     settings = load_settings()
     log_to_stderr("verify")
 
-    async def compare() -> Verdict:
+    async def compare() -> tuple[Verdict, Verdict | None]:
         async with open_kontor(settings, name="verify") as kontor:
-            return await verify_all(kontor)
+            first = await verify_all(kontor)
+            if not (repair and first.findings):
+                return first, None
+            await repairing.repair(kontor, first)
+            return first, await verify_all(kontor)
 
-    verdict = uvloop.run(compare())
+    first, after = uvloop.run(compare())
+    verdict = after or first
     if as_json:
-        print(json.dumps(asdict(verdict), indent=2))
+        healed = {"before_repair": _as_object(first)} if after else {}
+        print(json.dumps(_as_object(verdict) | healed, indent=2))
     else:
-        for what, number in verdict.compared.items():
-            print(f"{number:>10,}  {what}")
-        for finding in verdict.findings[:SHOWN_MAX]:
-            print(f"{finding.where}: {finding.what}: {finding.subject}: {finding.detail}")
-        if verdict.findings_count > SHOWN_MAX:
-            print(f"and {verdict.findings_count - SHOWN_MAX} more; --json lists up to 1,000")
-        print(
-            f"log = Kafka = every view, up to position {verdict.position}"
-            if not verdict.findings_count
-            else f"{verdict.findings_count} differences up to position {verdict.position}"
-        )
+        if after:
+            _print_findings(first)
+            print(f"{first.findings_count} differences were to be healed; now:")
+        _print_verdict(verdict)
     if verdict.findings_count:
         raise SystemExit(1)
+
+
+def _as_object(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "position": verdict.position,
+        "findings": [asdict(finding) for finding in verdict.findings],
+        "findings_count": verdict.findings_count,
+        "compared": verdict.compared,
+    }
+
+
+def _print_verdict(verdict: Verdict) -> None:
+    for what, number in verdict.compared.items():
+        print(f"{number:>10,}  {what}")
+    _print_findings(verdict)
+    print(
+        f"log = Kafka = every view, up to position {verdict.position}"
+        if not verdict.findings_count
+        else f"{verdict.findings_count} differences up to position {verdict.position}"
+    )
+
+
+def _print_findings(verdict: Verdict) -> None:
+    for finding in verdict.findings[:SHOWN_MAX]:
+        print(f"{finding.where}: {finding.what}: {finding.subject}: {finding.detail}")
+    if verdict.findings_count > SHOWN_MAX:
+        print(f"and {verdict.findings_count - SHOWN_MAX} more; --json lists up to 1,000")

@@ -44,17 +44,25 @@ R = TypeVar("R", bound=Row)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View(Generic[R]):
     """`follows` lists the aggregate types whose every event goes through `evolve`; `version` goes up with
-    the shape or meaning of the row, and names the table: `orders_v1`."""
+    the shape or meaning of the row, and names the table: `orders_v1`. Built again beside the one in use, it is
+    another generation of the same: `orders_v1_2`."""
 
     name: str
     version: int
     row: type[R]
     follows: frozenset[str]
     evolve: Callable[[R | None, Recorded], R]
+    generation: int = 1
+
+    @property
+    def base(self) -> str:
+        """The table of the first generation."""
+        return f"{self.name}_v{self.version}"
 
     @property
     def table(self) -> str:
-        return f"{self.name}_v{self.version}"
+        """Its table, and its name as a follower of the log."""
+        return self.base if self.generation == 1 else f"{self.base}_{self.generation}"
 
     @property
     def contexts(self) -> frozenset[str]:

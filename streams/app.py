@@ -17,16 +17,21 @@ from pathlib import Path
 from typing import Any, Final
 
 import faust
+import structlog
 from faust.streams import Stream
 from mode.supervisors import CrashingSupervisor
 
 from adapters.kafka import RECORD_BYTES_MAX
 from adapters.settings import Settings
-from adapters.wire import Linked, parsed
+from adapters.wire import Linked, NotOurs, parsed
 from adapters.wiring import Kontor, open_kontor
 from projections import views_of
-from streams.applying import Chain, Follower
+from projections.view import View
+from streams.applying import Chain
+from streams.following import Follower
 from streams.views import Copier, view_follower
+
+log = structlog.get_logger()
 
 BATCH_RECORDS_MAX: Final = 500
 BATCH_WITHIN_S: Final = 0.02  # how often Faust looks into its buffer: half of it is the delay it adds
@@ -49,31 +54,45 @@ class Worker(faust.App):
         self.kontor = await self.resources.enter_async_context(open_kontor(SETTINGS, name="worker"))
         self.chain = Chain(self.kontor.pool, self.kontor.log)
         self.copier = Copier(self.kontor.reads, self.kontor.copies)
+        self._followers: dict[str, Follower] = {}
         await super().on_start()
 
     async def on_shutdown(self) -> None:
         await super().on_shutdown()
         await self.resources.aclose()
 
-    async def follow(self, stream: Stream[Any], context: str, followers: list[Follower]) -> None:
+    async def follow(self, stream: Stream[Any], context: str, followers: Callable[[], list[Follower]]) -> None:
         """The body of every agent: batches of one topic, applied by each follower, then acknowledged in order."""
         async for events in stream.noack_take(BATCH_RECORDS_MAX, within=BATCH_WITHIN_S):
-            records = [linked_of(context, event) for event in events]
-            for follower in followers:
+            records = [linked for event in events if (linked := linked_of(context, event)) is not None]
+            for follower in followers():
                 await self.chain.take(follower, context, records)
             for event in events:
                 await stream.ack(event)
 
     def view_followers(self, context: str) -> list[Follower]:
-        return [view_follower(view, self.copier) for view in views_of(context)]
+        """Every generation of every view of the context that is to be kept up to date."""
+        generations = self.kontor.reads.generations
+        return [self._follower(followed) for view in views_of(context) for followed in generations.followed(view)]
+
+    def _follower(self, view: View[Any]) -> Follower:
+        if view.table not in self._followers:
+            self._followers[view.table] = view_follower(view, self.copier)
+        return self._followers[view.table]
 
 
-def linked_of(context: str, event: Any) -> Linked:
-    """The record of a Faust event. Raises NotOurs for one that the relay did not write."""
+def linked_of(context: str, event: Any) -> Linked | None:
+    """The record of a Faust event; None for one that the relay did not write. If it stands where one of ours
+    was, the next record shows the gap."""
     message = event.message
     headers = message.headers or ()
     pairs = headers.items() if isinstance(headers, dict) else headers
-    return parsed(context, message.partition, message.value, pairs)
+    try:
+        return parsed(context, message.partition, message.value, pairs)
+    except NotOurs as error:
+        log.error("record_not_ours", topic=message.topic, partition=message.partition, offset=message.offset,
+                  error=str(error))  # fmt: skip
+        return None
 
 
 app = Worker(

@@ -11,4 +11,4 @@ from streams.app import agent, app
 
 @agent("catalogue", name="catalogue")
 async def catalogue(stream: Stream[Any]) -> None:
-    await app.follow(stream, "catalogue", app.view_followers("catalogue"))
+    await app.follow(stream, "catalogue", lambda: app.view_followers("catalogue"))

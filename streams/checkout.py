@@ -15,6 +15,7 @@ import structlog
 from faust.streams import Stream
 from psycopg import AsyncConnection
 
+from adapters.away import AWAY, pause
 from adapters.group_commit import StoreUnavailable
 from commands.checkout import follow_up
 from commands.handling import Actor
@@ -23,7 +24,7 @@ from domain.errors import Conflict
 from domain.identity import event_id
 from projections.view import Recorded
 from streams.app import agent, app
-from streams.applying import AWAY, Follower
+from streams.following import Follower
 
 log = structlog.get_logger()
 
@@ -44,7 +45,7 @@ async def react(recorded: Recorded) -> None:
             return
         except (Conflict, Overloaded, StoreUnavailable, *AWAY) as error:
             log.warning("checkout_waits", command=type(command).__name__, error=str(error))
-            await asyncio.sleep(RETRY_PAUSE_S)
+            await pause(RETRY_PAUSE_S)
 
 
 async def apply(_connection: AsyncConnection[Any], events: Sequence[Recorded]) -> Callable[[], Awaitable[None]] | None:
@@ -79,4 +80,4 @@ FOLLOWER: Final = Follower(name="checkout", follows=None, apply=apply)
 
 @agent("orders", name="checkout")
 async def checkout(stream: Stream[Any]) -> None:
-    await app.follow(stream, "orders", [FOLLOWER])
+    await app.follow(stream, "orders", lambda: [FOLLOWER])

@@ -13,7 +13,7 @@ from psycopg import AsyncConnection
 from adapters.personal_data import destroy_key
 from domain.users import User
 from projections.view import Recorded
-from streams.applying import Follower
+from streams.following import Follower
 
 # Rows that are a person's and no facts.
 _TABLES: Final = ("credentials", "sessions", "mfa")

@@ -11,4 +11,4 @@ from streams.app import agent, app
 
 @agent("inventory", name="inventory")
 async def inventory(stream: Stream[Any]) -> None:
-    await app.follow(stream, "inventory", app.view_followers("inventory"))
+    await app.follow(stream, "inventory", lambda: app.view_followers("inventory"))

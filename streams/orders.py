@@ -11,4 +11,4 @@ from streams.app import agent, app
 
 @agent("orders", name="orders")
 async def orders(stream: Stream[Any]) -> None:
-    await app.follow(stream, "orders", app.view_followers("orders"))
+    await app.follow(stream, "orders", lambda: app.view_followers("orders"))

@@ -25,9 +25,11 @@ EVENTS_A_BATCH: Final = 1_000
 SEND_S_MAX: Final = 60.0
 LOST: Final = 2**62  # an offset no partition reaches, so that it counts as emptied until it is published again
 
+# One to which nothing was published has no row yet; whatever is in it is not ours.
 _MARK_LOST: Final = (
-    "UPDATE relay_partitions SET kafka_offset = %s FROM unnest(%s::text[], %s::smallint[]) AS l (context, shard)"
-    " WHERE relay_partitions.context = l.context AND relay_partitions.shard = l.shard"
+    "INSERT INTO relay_partitions (context, shard, position, kafka_offset)"
+    " SELECT l.context, l.shard, 0, %s FROM unnest(%s::text[], %s::smallint[]) AS l (context, shard)"
+    " ON CONFLICT (context, shard) DO UPDATE SET kafka_offset = excluded.kafka_offset"
 )
 # Per partition (context, shard): the last position published, and the offset it got.
 Partitions = dict[tuple[str, int], tuple[int, int]]
@@ -93,6 +95,20 @@ async def ends_before(settings: Settings, partitions: Partitions) -> list[tuple[
         await consumer.stop()
 
 
+async def mark_lost(connection: psycopg.AsyncConnection[Any], lost: Sequence[tuple[str, int]]) -> None:
+    """Have the leader publish these partitions again, within its next look at their ends."""
+    contexts, shards = [context for context, _ in lost], [shard for _, shard in lost]
+    await connection.execute(_MARK_LOST, [LOST, contexts, shards])
+
+
+async def marked_lost(connection: psycopg.AsyncConnection[Any]) -> list[tuple[str, int, int]]:
+    """The partitions that are to be published again: context, shard, and the position they had."""
+    rows = await connection.execute(
+        "SELECT context, shard, position FROM relay_partitions WHERE kafka_offset = %s", [LOST]
+    )
+    return [(context, shard, position) for context, shard, position in await rows.fetchall()]
+
+
 async def republish(
     connection: psycopg.AsyncConnection[Any],
     producer: AIOKafkaProducer,
@@ -103,8 +119,7 @@ async def republish(
 ) -> None:
     """Publish these partitions again, up to the position they had. May be interrupted anywhere: they are marked
     as lost until they are complete, so the next leader begins again."""
-    contexts, shards = [context for context, _ in emptied], [shard for _, shard in emptied]
-    await connection.execute(_MARK_LOST, [LOST, contexts, shards])
+    await mark_lost(connection, emptied)
     await _cut(settings, emptied)
     for context, shard in emptied:
         until, _ = partitions[context, shard]

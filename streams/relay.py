@@ -24,11 +24,11 @@ from aiokafka.errors import KafkaError
 from psycopg.sql import SQL
 
 from adapters import kafka
+from adapters.away import AWAY, pause
 from adapters.log import EventLog, LogRecord
 from adapters.settings import Settings
 from adapters.wiring import Kontor
-from streams.applying import AWAY
-from streams.publishing import EmptiedAgain, ends_before, republish, send
+from streams.publishing import LOST, EmptiedAgain, ends_before, marked_lost, republish, send
 
 log = structlog.get_logger()
 
@@ -44,7 +44,9 @@ _CHECKPOINT = SQL(
     " RETURNING 1)"
     " INSERT INTO relay_partitions (context, shard, position, kafka_offset)"
     " SELECT u.* FROM moved, unnest(%s::text[], %s::smallint[], %s::bigint[], %s::bigint[]) AS u"
-    " ON CONFLICT (context, shard) DO UPDATE SET position = excluded.position, kafka_offset = excluded.kafka_offset"
+    " ON CONFLICT (context, shard) DO UPDATE SET position = excluded.position,"
+    # The mark of a partition that is to be published again stays until that is done.
+    " kafka_offset = CASE relay_partitions.kafka_offset WHEN %s THEN %s ELSE excluded.kafka_offset END"
     " RETURNING 1"
 )
 
@@ -78,7 +80,7 @@ class Relay:
                 await self._lead()
             except (*AWAY, KafkaError, TimeoutError, Deposed, EmptiedAgain, ConnectionError) as error:
                 log.warning("relay_starts_again", error=repr(error))
-            await asyncio.sleep(RETRY_PAUSE_S)
+            await pause(RETRY_PAUSE_S)
 
     async def _lead(self) -> None:
         async with await psycopg.AsyncConnection.connect(
@@ -120,6 +122,7 @@ class Relay:
             loop = asyncio.get_running_loop()
             look_at = 0.0
             while True:
+                await pause(0)
                 if listener.done():
                     raise psycopg.OperationalError("the leader's connection is gone, and its lock with it")
                 if loop.time() >= look_at:
@@ -127,7 +130,7 @@ class Relay:
                     look_at = loop.time() + LOOK_AT_ENDS_S
                     self._on_leading()
                 if self._wake.is_set():
-                    await asyncio.sleep(LINGER_S)
+                    await pause(LINGER_S)
                 self._wake.clear()
                 records = await self._log.after(published.position, limit=BATCH_EVENTS)
                 if records:
@@ -151,6 +154,8 @@ class Relay:
     async def _restore_lost_partitions(
         self, connection: psycopg.AsyncConnection[Any], producer: AIOKafkaProducer, published: Published
     ) -> None:
+        for context, shard, position in await marked_lost(connection):
+            published.partitions[context, shard] = (position, LOST)
         emptied = await ends_before(self._settings, published.partitions)
         if emptied:
             await republish(connection, producer, self._log, self._settings, published.partitions, emptied)
@@ -179,7 +184,9 @@ async def _checkpoint(
     sent: dict[tuple[str, int], tuple[int, int]],
 ) -> None:
     columns = zip(*[(context, shard, *ends) for (context, shard), ends in sent.items()], strict=True)
-    moved = await connection.execute(_CHECKPOINT, [position, published.epoch, *[list(column) for column in columns]])
+    moved = await connection.execute(
+        _CHECKPOINT, [position, published.epoch, *[list(column) for column in columns], LOST, LOST]
+    )
     if moved.rowcount == 0:
         raise Deposed(f"epoch {published.epoch} is over")
     published.position = position

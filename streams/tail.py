@@ -7,13 +7,15 @@ The relay stores what it has published per partition; a follower that stays behi
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 import structlog
 from psycopg.sql import SQL
 
+from adapters.away import AWAY, pause
 from streams.app import SETTINGS, app
-from streams.applying import AWAY, Follower
+from streams.following import Follower
 from streams.patience import Patience
 
 log = structlog.get_logger()
@@ -26,16 +28,17 @@ _BEHIND = SQL(
 )
 
 
-async def watch(followers: dict[str, Follower]) -> None:
+async def watch(followed: Callable[[], dict[str, Follower]]) -> None:
     """Refill every follower that stays behind; runs until cancelled. Raises Unassigned (see `Patience.lost`)."""
     loop = asyncio.get_running_loop()
     patience = Patience()
     while True:
-        await asyncio.sleep(LOOK_S)
+        await pause(LOOK_S)
         try:
             rows = await app.kontor.reads.fetch(_BEHIND, [])
         except AWAY:
             continue
+        followers = followed()
         prefix = SETTINGS.topic_prefix
         assigned = {(tp.topic.removeprefix(prefix), tp.partition) for tp in app.consumer.assignment()}
         behind = {

@@ -12,4 +12,4 @@ from streams.app import agent, app
 
 @agent("users", name="users")
 async def users(stream: Stream[Any]) -> None:
-    await app.follow(stream, "users", [*app.view_followers("users"), erasure.FOLLOWER])
+    await app.follow(stream, "users", lambda: [*app.view_followers("users"), erasure.FOLLOWER])

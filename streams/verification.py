@@ -17,7 +17,9 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from psycopg.sql import SQL, Identifier
 
 from adapters.log import LogRecord
-from adapters.schema import followers
+from adapters.parked_events import PARKED_AGGREGATES
+from adapters.read_store import rows_by_id
+from adapters.schema import FOLLOWERS_BESIDE_VIEWS
 from adapters.wire import NotOurs, parsed
 from adapters.wiring import Kontor
 from domain import CONTEXTS
@@ -45,7 +47,8 @@ _IDS = SQL(
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is not as the log says. `what`: missing, extra, stale, different or out of order."""
+    """Something that is not as the log says. `what`: missing, extra, stale, different, out of order, or
+    parked, whose row is not compared."""
 
     where: str
     what: str
@@ -55,12 +58,15 @@ class Finding:
 
 @dataclass(slots=True)
 class Verdict:
-    """The findings (up to FINDINGS_MAX are kept, all are counted), and what was compared."""
+    """The findings (up to FINDINGS_MAX are kept, all are counted), what was compared, and what the log can heal:
+    the rows of a view that are wrong in PostgreSQL or Redis, and partitions of Kafka."""
 
     position: int = 0
     findings: list[Finding] = field(default_factory=list)
     findings_count: int = 0
     compared: dict[str, int] = field(default_factory=dict)
+    rows: dict[View[Any], set[UUID]] = field(default_factory=dict)
+    partitions: set[tuple[str, int]] = field(default_factory=set)
 
     def found(self, where: str, what: str, subject: object, detail: str) -> None:
         self.findings_count += 1
@@ -80,8 +86,20 @@ async def verify_all(kontor: Kontor) -> Verdict:
     for context in CONTEXTS:
         await _verify_topic(kontor, context, verdict)
     for view in VIEWS.values():
-        await _verify_view(kontor, view, verdict)
+        for followed in kontor.reads.generations.followed(view):
+            await _verify_view(kontor, followed, verdict)
     return verdict
+
+
+def shown(view: View[Any]) -> str:
+    """How a generation is named: the view's name alone for the first."""
+    return view.name if view.generation == 1 else view.table
+
+
+def _followed(kontor: Kontor) -> dict[str, tuple[str, ...]]:
+    """Everything that is to keep up with the log: name to the contexts it follows."""
+    views = [followed for view in VIEWS.values() for followed in kontor.reads.generations.followed(view)]
+    return {view.table: tuple(sorted(view.contexts)) for view in views} | FOLLOWERS_BESIDE_VIEWS
 
 
 async def _passed(kontor: Kontor, verdict: Verdict) -> None:
@@ -104,7 +122,7 @@ async def _passed(kontor: Kontor, verdict: Verdict) -> None:
             if relayed.get((context, shard), 0) < end
         ] + [
             (name, context, shard, applied.get((name, context, shard), 0), required[context, shard])
-            for name, contexts in followers().items()
+            for name, contexts in _followed(kontor).items()
             for context in contexts
             for shard in range(SHARDS)
             if applied.get((name, context, shard), 0) < required.get((context, shard), 0)
@@ -154,11 +172,13 @@ class Held:
         try:
             record = parsed(self.context, message.partition, message.value, message.headers).record
         except NotOurs as error:
+            self.verdict.partitions.add((self.context, message.partition))
             self.verdict.found("kafka", "extra", f"{message.topic}/{message.partition}@{message.offset}", str(error))
             return
         if record.position in self.seen:
             self.verdict.count("kafka records repeated", 1)
         elif record.position < self.highest:
+            self.verdict.partitions.add((self.context, message.partition))
             detail = f"position {record.position} after {self.highest}"
             self.verdict.found("kafka", "out of order", record.aggregate_id, detail)
         self.seen[record.position] = fingerprint(record)
@@ -168,6 +188,7 @@ class Held:
 
 async def _compare_partition(kontor: Kontor, context: str, shard: int, seen: dict[int, int], verdict: Verdict) -> None:
     where = f"kafka {context}/{shard}"
+    found_before = verdict.findings_count
     async for record in _shard(kontor, context, shard, verdict.position):
         verdict.count("events", 1)
         if shard_of(record.aggregate_id) != shard:
@@ -184,6 +205,8 @@ async def _compare_partition(kontor: Kontor, context: str, shard: int, seen: dic
     for position in seen:
         if position <= verdict.position:
             verdict.found(where, "extra", position, "a position the log does not have")
+    if verdict.findings_count > found_before:
+        verdict.partitions.add((context, shard))
 
 
 async def _shard(kontor: Kontor, context: str, shard: int, until: int) -> AsyncIterator[LogRecord]:
@@ -203,8 +226,13 @@ def fingerprint(record: LogRecord) -> int:
 
 async def _verify_view(kontor: Kontor, view: View[Any], verdict: Verdict) -> None:
     """Every aggregate's row equals the fold of its events, and so does its copy in Redis where there is one."""
+    name = shown(view)
     (context,) = view.contexts
+    parked = {row[0] for row in await kontor.reads.fetch(SQL(PARKED_AGGREGATES), [view.table])}
+    for aggregate_id in parked:
+        verdict.found(name, "parked", aggregate_id, "see `kontor parked show`")
     known = [row[0] for row in await kontor.reads.fetch(_IDS, [context, verdict.position, list(view.follows)])]
+    known = [aggregate_id for aggregate_id in known if aggregate_id not in parked]
     for start in range(0, len(known), AGGREGATES_AT_ONCE):
         ids = known[start : start + AGGREGATES_AT_ONCE]
         wrong = await _differing(kontor, view, ids, verdict.position)
@@ -215,35 +243,39 @@ async def _verify_view(kontor: Kontor, view: View[Any], verdict: Verdict) -> Non
             wrong = await _differing(kontor, view, list({finding[2] for finding in wrong}), verdict.position)
         for where, what, subject, detail in wrong:
             verdict.found(where, what, subject, detail)
-    verdict.count(f"rows of {view.name}", len(known))
+            verdict.rows.setdefault(view, set()).add(subject)
+    verdict.count(f"rows of {name}", len(known))
     extra = SQL("SELECT id FROM {} t WHERE NOT EXISTS (SELECT FROM events WHERE originator_id = t.id)").format(
         Identifier(view.table)
     )
     for (row_id,) in await kontor.reads.fetch(extra, []):
-        verdict.found(view.name, "extra", row_id, "a row without events")
+        verdict.found(name, "extra", row_id, "a row without events")
+        verdict.rows.setdefault(view, set()).add(row_id)
 
 
 async def _differing(kontor: Kontor, view: View[Any], ids: list[UUID], until: int) -> list[tuple[str, str, UUID, str]]:
     copies = await kontor.copies.read(view, ids)
-    rows = await kontor.reads.by_id(view, ids)
+    async with kontor.pool.connection() as connection:
+        rows = await rows_by_id(connection, view, ids)
     history: dict[UUID, list[LogRecord]] = {row_id: [] for row_id in ids}
     for record in await kontor.log.of_aggregates(ids):
         history[record.aggregate_id].append(record)
     wrong = []
+    name = shown(view)
     for row_id, records in history.items():
         row, copy = rows.get(row_id), copies.get(row_id)
         least = max(record.version for record in records if record.position <= until)
         if row is None:
-            wrong.append((view.name, "missing", row_id, f"the log has version {least}"))
+            wrong.append((name, "missing", row_id, f"the log has version {least}"))
             continue
         if row.version < least:
-            wrong.append((view.name, "stale", row_id, f"version {row.version}, the log has {least}"))
+            wrong.append((name, "stale", row_id, f"version {row.version}, the log has {least}"))
         if row != _folded(view, records, row.version):
-            wrong.append((view.name, "different", row_id, f"version {row.version} is not the fold of its events"))
+            wrong.append((name, "different", row_id, f"version {row.version} is not the fold of its events"))
         if copy is not None and copy.version < row.version:
-            wrong.append((f"redis {view.name}", "stale", row_id, f"version {copy.version}, the row has {row.version}"))
+            wrong.append((f"redis {name}", "stale", row_id, f"version {copy.version}, the row has {row.version}"))
         elif copy is not None and copy != _folded(view, records, copy.version):
-            wrong.append((f"redis {view.name}", "different", row_id, f"version {copy.version}"))
+            wrong.append((f"redis {name}", "different", row_id, f"version {copy.version}"))
     return wrong
 
 

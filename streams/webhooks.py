@@ -11,4 +11,4 @@ from streams.app import agent, app
 
 @agent("webhooks", name="webhooks")
 async def webhooks(stream: Stream[Any]) -> None:
-    await app.follow(stream, "webhooks", app.view_followers("webhooks"))
+    await app.follow(stream, "webhooks", lambda: app.view_followers("webhooks"))

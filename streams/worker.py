@@ -13,19 +13,28 @@ import streams.inventory
 import streams.orders
 import streams.users
 import streams.webhooks  # noqa: F401  # importing declares the agents
+from adapters.parked_events import ParkedEvents
 from domain import CONTEXTS
-from streams import checkout, erasure, tail
+from streams import checkout, erasure, parking, tail
 from streams.app import announce_ready, app
+from streams.following import Follower
 
 
 async def copy() -> None:
     await app.copier.run()
 
 
-async def watch_tail() -> None:
+def followers() -> dict[str, Follower]:
     views = {follower.name: follower for context in CONTEXTS for follower in app.view_followers(context)}
-    beside = (checkout.FOLLOWER, erasure.FOLLOWER)
-    await tail.watch(views | {follower.name: follower for follower in beside})
+    return views | {follower.name: follower for follower in (checkout.FOLLOWER, erasure.FOLLOWER)}
+
+
+async def watch_tail() -> None:
+    await tail.watch(followers)
+
+
+async def grant_wishes() -> None:
+    await parking.grant(ParkedEvents(app.kontor.pool), followers, app.chain.resume)
 
 
 async def ready() -> None:
@@ -34,7 +43,7 @@ async def ready() -> None:
     announce_ready()
 
 
-for background in (copy, watch_tail, ready):
+for background in (copy, watch_tail, grant_wishes, ready):
     app.task(background)
 
 

@@ -225,7 +225,7 @@ class Wanted:
     async def count(self, context: RequestContext) -> int | None:
         """How many rows there are; None above COUNT_MAX, where nobody waits for the exact number."""
         query = SQL("SELECT count(*) FROM (SELECT FROM {} WHERE {} LIMIT %s) t").format(
-            Identifier(CATALOGUE.table), self.condition
+            Identifier(context.kontor.reads.generations.live(CATALOGUE).table), self.condition
         )
         found = int((await context.kontor.reads.fetch(query, [*self.parameters, COUNT_MAX + 1]))[0][0])
         return found if found <= COUNT_MAX else None

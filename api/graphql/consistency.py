@@ -73,7 +73,7 @@ class Freshness:
         if self.positions.reached(view, self.token) or await self._wait(view):
             return
         self.stale = True
-        required = self.token.required_of(view)
+        required = self.token.required_of(self.reads.generations.live(view))
         known = await self.reads.positions()
         served = min((known.get(key, 0) for key, least in required.items() if known.get(key, 0) < least), default=None)
         if served is not None:

@@ -71,6 +71,7 @@ class RequestContext(BaseContext):
     async def rows(self, view: View[R], ids: Sequence[UUID]) -> dict[UUID, R]:
         """Those rows that exist, as fresh as the request asks."""
         await self.freshness.settle(view)
+        view = self.kontor.reads.generations.live(view)
         copies = await self.kontor.copies.read(view, ids)
         # A copy is written after its row: the one of what the reader wrote may still be on its way.
         found = {row_id: row for row_id, row in copies.items() if row.version >= self.freshness.version_of(row_id)}

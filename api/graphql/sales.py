@@ -19,11 +19,11 @@ from domain.users import Role
 from projections.sales_by_day import SALES_BY_DAY
 
 DAYS_MAX: Final = 3_660
-# Reads sales_by_day_v1_counted alone.
+# Reads the index of those that count alone.
 _SUMS: Final = SQL(
     "SELECT day, currency, count(*), sum(units)::bigint, sum(revenue_minor)::bigint FROM {}"
     " WHERE counted AND day BETWEEN %s AND %s GROUP BY day, currency ORDER BY day, currency"
-).format(Identifier(SALES_BY_DAY.table))
+)
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -67,5 +67,7 @@ class SalesQuery:
         await context.freshness.settle(SALES_BY_DAY)
         return [
             SalesDay(day=day.isoformat(), orders=orders, units=units, revenue=Money.of(DomainMoney(minor, currency)))
-            for day, currency, orders, units, minor in await context.kontor.reads.fetch(_SUMS, [first, last])
+            for day, currency, orders, units, minor in await context.kontor.reads.fetch(
+                _SUMS.format(Identifier(context.kontor.reads.generations.live(SALES_BY_DAY).table)), [first, last]
+            )
         ]

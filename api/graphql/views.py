@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 import strawberry
 
 from api.graphql.context import Info
@@ -11,13 +13,21 @@ from api.view_lag import ViewLag, view_lags
 from commands.handling import staff
 
 
+@strawberry.enum(description="Does a view go on?")
+class ViewState(Enum):
+    LIVE = "LIVE"
+    STOPPED = "STOPPED"
+
+
 @strawberry.type(description="How far a view has come.")
 class ViewStatus:
     name: str = strawberry.field(description="The view.")
     version: int = strawberry.field(description="The version of its rows.")
+    state: ViewState = strawberry.field(description="STOPPED: too much is parked, see `kontor parked list`.")
     position: Cursor = strawberry.field(description="Everything in the log up to here is in the view.")
     lag_events: int = strawberry.field(description="Events it has not applied yet.")
     lag_seconds: float = strawberry.field(description="The age of the oldest of them; 0 without any.")
+    parked_aggregates: int = strawberry.field(description="Aggregates with an event that could not be applied.")
 
     @classmethod
     def of(cls, lag: ViewLag) -> ViewStatus:
@@ -25,9 +35,11 @@ class ViewStatus:
         return cls(
             name=lag.name,
             version=lag.version,
+            state=ViewState.STOPPED if lag.stopped else ViewState.LIVE,
             position=Cursor(str(lag.position)),
             lag_events=lag.events,
             lag_seconds=lag.seconds,
+            parked_aggregates=lag.parked,
         )
 
 

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from adapters.consistency import Token
+from adapters.view_generations import ViewGenerations
 from api.graphql.consistency import Freshness
 from api.graphql.errors import StaleRead
 from commands.ports import StreamHead
@@ -24,7 +25,8 @@ class Positions:
     """Views that stand where the test says; waiting moves nothing."""
 
     def __init__(self, position: int) -> None:
-        self.known = {("orders", "orders", shard_of(ORDER_ID)): position}
+        self.known = {(ORDERS.table, "orders", shard_of(ORDER_ID)): position}
+        self.generations = ViewGenerations(None)  # type: ignore[arg-type]  # not asked: the first ones are live
         self.waits: list[float] = []
 
     def reached(self, view: Any, token: Token) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import subprocess
-import sys
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -19,7 +18,7 @@ from commands.handling import ANONYMOUS, Actor
 from commands.users import ConfirmMfa, EnableMfa, RegisterUser, SignIn
 from domain.errors import AlreadyExists, IdempotencyKeyMismatch
 from domain.users import Role, User
-from tests.conftest import ROOT
+from tests.cli.given import run_kontor
 from tests.given import PASSWORD
 
 pytestmark = pytest.mark.servers
@@ -36,20 +35,7 @@ def with_keys(settings: Settings, *keys: bytes) -> Settings:
 
 def rotate(settings: Settings) -> subprocess.CompletedProcess[str]:
     """As an operator does it."""
-    values = settings.model_dump(exclude_none=True)
-    named = {
-        f"KONTOR_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        for name, value in values.items()
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "cli.main", "keys", "rotate"],
-        env=os.environ | named,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    return run_kontor(settings, "keys", "rotate")
 
 
 def code_of(kontor: Kontor, secret: bytes) -> str:

@@ -1,0 +1,36 @@
+"""The program as an operator runs it, on a test's own servers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+
+from pydantic import SecretStr
+
+from adapters.settings import Settings
+from tests.conftest import ROOT
+
+
+def run_kontor(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`kontor ARGUMENTS` with these settings."""
+    values = settings.model_dump(exclude_none=True)
+    named = {
+        f"KONTOR_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        for name, value in values.items()
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "cli.main", *arguments],
+        env=os.environ | named,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+async def kontor_beside(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The same, while this process does the worker's work."""
+    return await asyncio.to_thread(run_kontor, settings, *arguments)
