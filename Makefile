@@ -2,7 +2,7 @@
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 .DEFAULT_GOAL := help
-.PHONY: help run test lint check lock clean
+.PHONY: help run test lint check faults lock clean
 
 help:  ## list these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -35,6 +35,10 @@ lint: .venv/.installed  ## style, types, import directions
 check: .venv/.installed  ## lint and the tests that need no server: seconds
 	@$(MAKE) --no-print-directory lint
 	@$(BIN)/python -m pytest -m "not servers and not acceptance"
+
+N ?= 30
+faults: .venv/.installed  ## every fault N times (30) on a stack of its own, and a table; takes hours
+	@$(BIN)/python -m tests.faults --trials $(N)
 
 lock: .venv/.installed  ## write requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 --quiet --no-header --output-file requirements.lock
