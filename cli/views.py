@@ -60,7 +60,7 @@ def list_views(as_json: AS_JSON = False) -> None:
         print(json.dumps(rows, indent=2))
         return
     for row in rows:
-        print(f"{row['view']:<14}{row['table']:<20}{row['state']:<10}{row['behind']:>10,} behind"
+        print(f"{row['view']:<18}{row['table']:<24}{row['state']:<10}{row['behind']:>10,} behind"
               f"{row['parked']:>6} parked")  # fmt: skip
 
 

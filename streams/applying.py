@@ -112,7 +112,7 @@ class Chain:
             if count == 0:
                 break
             applied += count
-        if applied:
+        if applied and follower.parks:  # whoever builds a view anew tells of it himself
             log.info("refilled", follower=follower.name, context=context, shard=shard, events=applied)
         return applied
 
