@@ -14,6 +14,14 @@ from uuid import UUID
 from domain.orders import Order
 from projections.view import Recorded, View
 
+# Whether an order counts as sold after an event; others change nothing.
+COUNTED_AFTER: Final[dict[type, bool]] = {
+    Order.Reserved: True,
+    Order.Rejected: False,
+    Order.Cancelled: False,
+    Order.Refunded: False,
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SaleRow:
@@ -27,25 +35,24 @@ class SaleRow:
     position: int = 0
 
 
+def day_of(placed: Order.Created) -> date:
+    """The UTC day it was placed."""
+    return placed.placed_at.astimezone(UTC).date()
+
+
 def evolve(row: SaleRow | None, recorded: Recorded) -> SaleRow:
     match recorded.event:
         case Order.Created() as placed:
             return SaleRow(
                 id=recorded.aggregate_id,
-                day=placed.placed_at.astimezone(UTC).date(),
+                day=day_of(placed),
                 units=sum(line.quantity for line in placed.lines),
                 revenue_minor=placed.total.minor,
                 currency=placed.total.currency,
                 counted=False,
             )
     assert row is not None, recorded
-    match recorded.event:
-        case Order.Reserved():
-            return replace(row, counted=True)
-        case Order.Rejected() | Order.Cancelled() | Order.Refunded():
-            return replace(row, counted=False)
-        case _:
-            return row
+    return replace(row, counted=COUNTED_AFTER.get(type(recorded.event), row.counted))
 
 
 SALES_BY_DAY: Final = View(name="sales_by_day", version=1, row=SaleRow, follows=frozenset({Order.TOPIC}), evolve=evolve)

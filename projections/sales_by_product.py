@@ -6,11 +6,12 @@ An order counts as it does by day: from RESERVED on, until it is rejected, cance
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, date
+from datetime import date
 from typing import Final
 from uuid import UUID
 
 from domain.orders import Order
+from projections.sales_by_day import COUNTED_AFTER, day_of
 from projections.view import Recorded, View
 
 
@@ -38,7 +39,7 @@ def evolve(row: ProductSalesRow | None, recorded: Recorded) -> ProductSalesRow:
         case Order.Created() as placed:
             return ProductSalesRow(
                 id=recorded.aggregate_id,
-                day=placed.placed_at.astimezone(UTC).date(),
+                day=day_of(placed),
                 currency=placed.total.currency,
                 lines=tuple(
                     ProductSale(
@@ -52,13 +53,7 @@ def evolve(row: ProductSalesRow | None, recorded: Recorded) -> ProductSalesRow:
                 counted=False,
             )
     assert row is not None, recorded
-    match recorded.event:
-        case Order.Reserved():
-            return replace(row, counted=True)
-        case Order.Rejected() | Order.Cancelled() | Order.Refunded():
-            return replace(row, counted=False)
-        case _:
-            return row
+    return replace(row, counted=COUNTED_AFTER.get(type(recorded.event), row.counted))
 
 
 SALES_BY_PRODUCT: Final = View(
