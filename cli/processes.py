@@ -55,7 +55,7 @@ def worker() -> None:
     """Fold the topics into the views and drive the checkout; more processes share the partitions."""
     settings = _start("worker")
     # Faust's app is a module: it reads the settings from the environment when it is imported.
-    os.environ.update(_environment(settings))
+    os.environ.update(environment_of(settings))
     from streams.worker import run  # noqa: PLC0415
 
     run()
@@ -113,7 +113,8 @@ def _announce(settings: Settings) -> Callable[[], None]:
     return announce
 
 
-def _environment(settings: Settings) -> dict[str, str]:
+def environment_of(settings: Settings) -> dict[str, str]:
+    """The variables from which a process reads these settings."""
     values = settings.model_dump()
     return {
         f"KONTOR_{name.upper()}": value.get_secret_value() if hasattr(value, "get_secret_value") else str(value)

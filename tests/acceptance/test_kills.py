@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 
-from adapters.kafka import ensure_topics
 from tests.cli.test_import import HEADER, SALES, independent_sums
 from tests.conftest import Stack
+from tests.faults.scene import delete_topics
 
 pytestmark = pytest.mark.acceptance
 IMPORT_S_MAX = 400
@@ -115,21 +114,8 @@ def test_a_topic_deleted_and_made_again_in_the_middle_heals_from_the_log(
     lines, units, revenue = synthetic_file(file, invoices=150, seed=seed)
     settings = stack.settings
     importing = stack.start("import", str(file), "--live", "--json")
-
-    async def make_again() -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_url)
-        await admin.start()
-        try:
-            await admin.delete_topics([f"{settings.topic_prefix}orders", f"{settings.topic_prefix}inventory"])
-        finally:
-            await admin.close()
-        await asyncio.sleep(away_s)
-        await ensure_topics(
-            settings.kafka_url, prefix=settings.topic_prefix, replication_factor=1, min_insync_replicas=1
-        )
-
     time.sleep(5)
-    asyncio.run(make_again())
+    asyncio.run(delete_topics(settings, "orders", "inventory", away_s=away_s))
     report = finished(importing)
     assert (report["lines"], report["units"], Decimal(report["revenue"])) == (lines, units, revenue)
     assert report["orders_by_status"] == {"RESERVED": report["orders"]}

@@ -7,22 +7,16 @@ import os
 import subprocess
 import sys
 
-from pydantic import SecretStr
-
 from adapters.settings import Settings
+from cli.processes import environment_of
 from tests.conftest import ROOT
 
 
 def run_kontor(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
     """`kontor ARGUMENTS` with these settings."""
-    values = settings.model_dump(exclude_none=True)
-    named = {
-        f"KONTOR_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-        for name, value in values.items()
-    }
     return subprocess.run(
         [sys.executable, "-m", "cli.main", *arguments],
-        env=os.environ | named,
+        env=os.environ | environment_of(settings),
         cwd=ROOT,
         capture_output=True,
         text=True,

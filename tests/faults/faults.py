@@ -21,7 +21,7 @@ from domain import CONTEXTS
 from domain.identity import SHARDS
 from streams.repairing import publish_again
 from tests.conftest import ROOT
-from tests.faults.scene import Scene
+from tests.faults.scene import Scene, delete_topics
 
 FROZEN_S: Final = 6.0
 FOREIGN_S: Final = 4.0
@@ -92,7 +92,7 @@ async def notifications_are_lost(scene: Scene) -> None:
 
 
 async def topics_are_deleted(scene: Scene) -> None:
-    await scene.delete_topics("orders", "inventory", away_s=scene.dice.uniform(0.5, 3))
+    await delete_topics(scene.settings, "orders", "inventory", away_s=scene.dice.uniform(0.5, 3))
 
 
 async def workers_come_and_go(scene: Scene) -> None:

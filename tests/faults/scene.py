@@ -23,6 +23,19 @@ READY_S_MAX: Final = 60.0
 LOOK_S: Final = 0.2
 
 
+async def delete_topics(settings: Settings, *contexts: str, away_s: float) -> None:
+    """Delete topics, and make them again empty."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_url)
+    await admin.start()
+    try:
+        await admin.delete_topics([settings.topic_prefix + context for context in contexts])
+    finally:
+        await admin.close()
+    await asyncio.sleep(away_s)
+    prefix = settings.topic_prefix
+    await ensure_topics(settings.kafka_url, prefix=prefix, replication_factor=1, min_insync_replicas=1)
+
+
 @dataclass(slots=True)
 class Scene:
     """A running stack, a connection to its stores, and the trial's dice."""
@@ -89,18 +102,6 @@ class Scene:
             row = await answer.fetchone()
         assert row is not None
         return int(row[0])
-
-    async def delete_topics(self, *contexts: str, away_s: float) -> None:
-        """Delete topics, and make them again empty."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.kafka_url)
-        await admin.start()
-        try:
-            await admin.delete_topics([self.settings.topic_prefix + context for context in contexts])
-        finally:
-            await admin.close()
-        await asyncio.sleep(away_s)
-        prefix = self.settings.topic_prefix
-        await ensure_topics(self.settings.kafka_url, prefix=prefix, replication_factor=1, min_insync_replicas=1)
 
     def producer(self) -> AIOKafkaProducer:
         """Somebody else who writes to the topics."""

@@ -10,11 +10,12 @@ from typing import Final
 import aiohttp
 
 from adapters.wiring import open_kontor
+from tests.acceptance.test_kills import wait_ready
 from tests.conftest import Stack
 from tests.faults.checker import Outcome, check, recovered
 from tests.faults.crowd import Crowd, Ledger
 from tests.faults.faults import Fault
-from tests.faults.scene import LOOK_S, READY_S_MAX, Scene
+from tests.faults.scene import Scene
 
 BEFORE_S: Final = 0.5
 AFTER_S: Final = 1.0
@@ -41,13 +42,7 @@ async def trial(stack: Stack, fault: Fault, seed: int, folder: Path) -> Outcome:
         recovery_s = await recovered(kontor)
         if fault.after is not None:
             await fault.after(scene)
-        await _serving(stack)
+        await asyncio.to_thread(wait_ready, stack)
         outcome = await check(kontor, crowd)
     outcome.recovery_s = recovery_s
     return outcome
-
-
-async def _serving(stack: Stack) -> None:
-    async with asyncio.timeout(READY_S_MAX):
-        while not (await asyncio.to_thread(lambda: stack.status)).get("ready"):
-            await asyncio.sleep(LOOK_S)
