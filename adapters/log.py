@@ -88,11 +88,11 @@ class EventLog:
         return await self._read("originator_id = %s ORDER BY originator_version LIMIT %s", [aggregate_id, limit])
 
     async def of_versions(
-        self, aggregate_id: UUID, first: int, last: int, connection: AsyncConnection[Any]
+        self, aggregate_id: UUID, versions: Sequence[int], connection: AsyncConnection[Any]
     ) -> list[LogRecord]:
-        """These versions of one aggregate, read on that connection."""
-        condition = "originator_id = %s AND originator_version BETWEEN %s AND %s ORDER BY originator_version"
-        return await _fetch(connection, condition, [aggregate_id, first, last])
+        """These versions of one aggregate, in order, read on that connection."""
+        condition = "originator_id = %s AND originator_version = ANY(%s) ORDER BY originator_version"
+        return await _fetch(connection, condition, [aggregate_id, list(versions)])
 
     async def of_aggregates(self, aggregate_ids: Sequence[UUID]) -> list[LogRecord]:
         """All events of these aggregates, each one's in order."""

@@ -16,13 +16,12 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 import typer
-import uvloop
 
 from adapters.parked_events import ParkedEvent, ParkedEvents, Wish
-from adapters.wiring import Kontor, open_kontor
+from adapters.wiring import Kontor
 from cli.exits import one_sentence
-from cli.installation import load_settings
-from cli.log_output import log_to_stderr, masked
+from cli.log_output import masked
+from cli.opened import with_kontor
 from cli.stack.problem import Problem
 
 app = typer.Typer(no_args_is_help=True, help="Events that could not be applied.")
@@ -43,7 +42,7 @@ def parked() -> None:
 @one_sentence
 def list_parked(follower: FOLLOWER = None, as_json: AS_JSON = False) -> None:
     """The parked aggregates: since when, how many events wait, what the first one failed with."""
-    events = _run(lambda kontor: ParkedEvents(kontor.pool).all(follower=follower))
+    events = with_kontor("parked", lambda kontor: ParkedEvents(kontor.pool).all(follower=follower))
     aggregates = [_summary(list(group)) for _, group in groupby(events, lambda e: (e.follower, e.aggregate_id))]
     if as_json:
         print(json.dumps(aggregates, indent=2))
@@ -62,14 +61,15 @@ def show(aggregate: AGGREGATE, follower: FOLLOWER = None) -> None:
     """An aggregate's parked events as JSON, with what the log says in them; what is personal stays sealed."""
 
     async def read(kontor: Kontor) -> list[dict[str, Any]]:
-        shown = []
-        for event in await ParkedEvents(kontor.pool).all(follower=follower, aggregate_id=aggregate):
-            async with kontor.pool.connection() as connection:
-                (record,) = await kontor.log.of_versions(aggregate, event.version, event.version, connection)
-            shown.append(asdict(event) | {"schema_version": record.schema_version, "data": json.loads(record.state)})
-        return shown
+        records = {record.version: record for record in await kontor.log.of_aggregates([aggregate])}
+        return [
+            asdict(event)
+            | {"schema_version": records[event.version].schema_version}
+            | {"data": json.loads(records[event.version].state)}
+            for event in await ParkedEvents(kontor.pool).all(follower=follower, aggregate_id=aggregate)
+        ]
 
-    events = _run(read)
+    events = with_kontor("parked", read)
     _require(events, aggregate)
     print(json.dumps(masked(events), indent=2, default=str))
 
@@ -82,7 +82,7 @@ def retry(
     wait: WAIT = 30.0,
 ) -> None:
     """Have a worker apply what is parked, in order. Exits with 1 when something stays parked."""
-    _run(lambda kontor: _wish(kontor, "retry", follower, aggregate, wait))
+    with_kontor("parked", lambda kontor: _wish(kontor, "retry", follower, aggregate, wait))
 
 
 @app.command()
@@ -95,7 +95,7 @@ def discard(
     """Give up the first parked event of an aggregate, for this follower and for ever, and apply those behind it.
 
     The log keeps the event. A view's row is then not the fold of its events, and `kontor verify` says so."""
-    _run(lambda kontor: _wish(kontor, "discard", follower, aggregate, wait))
+    with_kontor("parked", lambda kontor: _wish(kontor, "discard", follower, aggregate, wait))
 
 
 def _summary(events: list[ParkedEvent]) -> dict[str, Any]:
@@ -139,14 +139,3 @@ async def _wish(kontor: Kontor, wish: Wish, follower: str | None, aggregate: UUI
             f"{len(failed)} stay parked; {first.aggregate_id} for {first.follower} at version {first.version}:"
             f" {masked(first.reason)}"
         )
-
-
-def _run(work: Any) -> Any:
-    settings = load_settings()
-    log_to_stderr("parked")
-
-    async def run() -> Any:
-        async with open_kontor(settings, name="parked") as kontor:
-            return await work(kontor)
-
-    return uvloop.run(run())

@@ -7,11 +7,9 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
-import uvloop
 
-from adapters.wiring import open_kontor
-from cli.installation import load_settings
-from cli.log_output import log_to_stderr
+from adapters.wiring import Kontor
+from cli.opened import with_kontor
 from streams import repairing
 from streams.verification import Verdict, verify_all
 
@@ -28,18 +26,15 @@ def verify(
 
     Exits with 1 when something differs, naming what is missing, extra, stale, different, out of order or parked;
     with --repair, when something still does. Nothing heals a log with holes, or a process that does not run."""
-    settings = load_settings()
-    log_to_stderr("verify")
 
-    async def compare() -> tuple[Verdict, Verdict | None]:
-        async with open_kontor(settings, name="verify") as kontor:
-            first = await verify_all(kontor)
-            if not (repair and first.findings):
-                return first, None
-            await repairing.repair(kontor, first)
-            return first, await verify_all(kontor)
+    async def compare(kontor: Kontor) -> tuple[Verdict, Verdict | None]:
+        first = await verify_all(kontor)
+        if not (repair and first.findings):
+            return first, None
+        await repairing.repair(kontor, first)
+        return first, await verify_all(kontor)
 
-    first, after = uvloop.run(compare())
+    first, after = with_kontor("verify", compare)
     verdict = after or first
     if as_json:
         healed = {"before_repair": _as_object(first)} if after else {}

@@ -10,16 +10,16 @@ import asyncio
 import json
 import sys
 import time
-from typing import Annotated, Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
-import uvloop
 
 from adapters.view_generations import NoCandidate
-from adapters.wiring import Kontor, open_kontor
+from adapters.wiring import Kontor
 from cli.exits import one_sentence
-from cli.installation import load_settings
-from cli.log_output import log_to_stderr, masked
+from cli.log_output import masked
+from cli.opened import with_kontor
 from cli.stack.problem import Problem
 from projections import VIEWS
 from projections.view import View
@@ -27,6 +27,8 @@ from streams.parking import is_poison
 from streams.rebuilding import DIFFERENCES_MAX, differences, rebuild
 
 app = typer.Typer(no_args_is_help=True, help="The views: how far they are, and building them again.")
+
+T = TypeVar("T")
 
 LOOK_S: Final = 0.2
 PROGRESS_S: Final = 1.0
@@ -175,15 +177,8 @@ async def _status(kontor: Kontor, view: View[Any], state: str) -> dict[str, Any]
     return {"view": view.name, "table": view.table, "state": state, "behind": behind, "parked": parked}
 
 
-def _run(work: Any) -> Any:
-    settings = load_settings()
-    log_to_stderr("views")
-
-    async def run() -> Any:
-        async with open_kontor(settings, name="views") as kontor:
-            return await work(kontor)
-
+def _run(work: Callable[[Kontor], Awaitable[T]]) -> T:
     try:
-        return uvloop.run(run())
+        return with_kontor("views", work)
     except NoCandidate as error:
         raise Problem(str(error)) from error

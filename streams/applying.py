@@ -203,11 +203,16 @@ class Chain:
         done = 0
         async with self._pool.connection() as connection, connection.transaction():
             await _lock_positions(connection, follower.name, context, [shard])
-            for event in await parked_of(connection, follower.name, aggregate_id, limit=CAREFUL_EVENTS):
+            parked = await parked_of(connection, follower.name, aggregate_id, limit=CAREFUL_EVENTS)
+            versions = [event.version for event in parked]
+            records = {
+                record.version: record for record in await self._log.of_versions(aggregate_id, versions, connection)
+            }
+            for event in parked:
                 if event.wish is None:
                     break
                 if event.wish == "retry":
-                    (record,) = await self._log.of_versions(aggregate_id, event.version, event.version, connection)
+                    record = records[event.version]
                     if reason := await tried(connection, follower, record, after_commit):
                         await failed_again(connection, event, reason)
                         break

@@ -32,6 +32,10 @@ class Stopped(Exception):
         )
 
 
+class Gone(Exception):
+    """The follower is no more: its positions were deleted with its rows."""
+
+
 def is_poison(error: BaseException) -> bool:
     """Is the event itself to blame, so that trying it again changes nothing?"""
     if isinstance(error, BaseExceptionGroup):
@@ -56,10 +60,6 @@ async def tried(
     if hook is not None:
         after_commit.append(hook)
     return ""
-
-
-class Gone(Exception):
-    """The follower is no more: its positions were deleted with its rows."""
 
 
 Resume = Callable[[Follower, Any, str, int], Awaitable[None]]

@@ -49,7 +49,7 @@ async def rebuild(kontor: Kontor, view: View[R], *, progress: Callable[[int, int
     candidate = await kontor.reads.generations.begin(view)
     follower = replace(view_follower(candidate, Copier(kontor.reads, kontor.copies)), parks=False)
     chain = Chain(kontor.pool, kontor.log)
-    first = remaining = await _remaining(kontor, candidate)
+    first = await _remaining(kontor, candidate)
     progress(0, first)
     gate = asyncio.Semaphore(SHARDS_AT_ONCE)
 
@@ -70,8 +70,7 @@ async def rebuild(kontor: Kontor, view: View[R], *, progress: Callable[[int, int
                 for context in sorted(candidate.contexts):
                     for shard in range(SHARDS):
                         group.create_task(fill(context, shard, end))
-            remaining = await _remaining(kontor, candidate)
-            if remaining <= NEAR_EVENTS:
+            if await _remaining(kontor, candidate) <= NEAR_EVENTS:
                 break
     finally:
         teller.cancel()
