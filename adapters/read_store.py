@@ -116,6 +116,18 @@ class ReadStore:
         async with self.pool.connection() as connection:
             return await select(connection, self.generations.live(view), condition, parameters)
 
+    def table(self, view: View[Any]) -> Identifier:
+        """The table of the live generation, for queries of one's own."""
+        return Identifier(self.generations.live(view).table)
+
+    async def count(
+        self, view: View[Any], condition: SQL | Composed, parameters: Sequence[Any], *, at_most: int
+    ) -> int | None:
+        """How many rows of the live generation meet a condition; None for more than `at_most`."""
+        query = SQL("SELECT count(*) FROM (SELECT FROM {} WHERE {} LIMIT %s) t").format(self.table(view), condition)
+        ((found,),) = await self.fetch(query, [*parameters, at_most + 1])
+        return int(found) if found <= at_most else None
+
     async def fetch(self, query: SQL | Composed, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Plain rows of a query."""
         async with self.pool.connection() as connection:

@@ -6,6 +6,7 @@ A migration that was applied may not change: its checksum is kept and compared.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from importlib.resources import files
 from typing import Any
 
@@ -14,6 +15,7 @@ import psycopg
 from domain import CONTEXTS
 from domain.identity import SHARDS
 from projections import VIEWS
+from projections.view import View
 
 FOLLOWERS_BESIDE_VIEWS = {"checkout": ("orders",), "erasure": ("users",)}
 
@@ -43,17 +45,17 @@ async def migrate(conninfo: str) -> list[str]:
         for file in sorted(files("projections").iterdir(), key=lambda each: each.name):
             if file.name.endswith(".sql"):
                 await connection.execute(file.read_bytes())
-        for follower, contexts in followers().items():
+        for follower, contexts in followers(VIEWS.values()).items():
             for context in contexts:
                 await connection.execute(_POSITIONS, [follower, context, SHARDS - 1])
         return applied
 
 
-def followers() -> dict[str, tuple[str, ...]]:
-    """Everything that keeps positions: name to the contexts it follows."""
-    views = {view.table: tuple(sorted(view.contexts)) for view in VIEWS.values()}
-    assert all(context in CONTEXTS for contexts in views.values() for context in contexts)
-    return views | FOLLOWERS_BESIDE_VIEWS
+def followers(views: Iterable[View[Any]]) -> dict[str, tuple[str, ...]]:
+    """Everything that keeps positions when these generations of views do: name to the contexts it follows."""
+    named = {view.table: tuple(sorted(view.contexts)) for view in views}
+    assert all(context in CONTEXTS for contexts in named.values() for context in contexts)
+    return named | FOLLOWERS_BESIDE_VIEWS
 
 
 async def _apply_migrations(connection: psycopg.AsyncConnection[Any]) -> list[str]:

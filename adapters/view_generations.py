@@ -48,18 +48,20 @@ class ViewGenerations:
 
     def live(self, view: View[R]) -> View[R]:
         """The generation that is read."""
-        return replace(view, generation=self._known.get(view.base, {}).get("live", 1))
+        return _generation(view, self._of(view)["live"])
 
     def followed(self, view: View[R]) -> list[View[R]]:
         """Those that workers keep up to date, the live one first."""
-        states = self._known.get(view.base, {})
-        others = [states[state] for state in ("beside", "previous") if state in states]
-        return [self.live(view), *(replace(view, generation=generation) for generation in others)]
+        states = self._of(view)
+        return [_generation(view, states[state]) for state in ("live", "beside", "previous") if state in states]
 
     def state(self, view: View[Any], state: str) -> View[Any] | None:
         """The generation in this state."""
-        generation = self._known.get(view.base, {"live": 1}).get(state)
-        return None if generation is None else replace(view, generation=generation)
+        generation = self._of(view).get(state)
+        return None if generation is None else _generation(view, generation)
+
+    def _of(self, view: View[Any]) -> dict[str, int]:
+        return self._known.get(view.base, {"live": 1})
 
     async def begin(self, view: View[R]) -> View[R]:
         """The generation that is being built, a new one unless there is one. The one before the live one goes."""
@@ -123,12 +125,13 @@ class ViewGenerations:
                 at[table].append(position)
             if any(mine < theirs for mine, theirs in zip(at[other.table], at[live.table], strict=True)):
                 return False
-            await connection.execute("DELETE FROM view_generations WHERE base = %s", [view.base])
+            # First away with both: of each state there is one at any moment.
+            await connection.execute(
+                "DELETE FROM view_generations WHERE base = %s AND state = ANY(%s)",
+                [view.base, ["live", "previous", state]],
+            )
             for each, then in ((other, "live"), (live, "previous")):
                 await _set_state(connection, each, then)
-            for was, generation in states.items():
-                if generation not in (live.generation, other.generation) and was in ("filling", "beside"):
-                    await _set_state(connection, replace(view, generation=generation), was)
         await self.refresh()
         return True
 
@@ -140,6 +143,10 @@ class ViewGenerations:
         if states is None:
             await _set_state(connection, replace(view, generation=1), "live")
         return states or {"live": 1}
+
+
+def _generation(view: View[R], generation: int) -> View[R]:
+    return view if view.generation == generation else replace(view, generation=generation)
 
 
 async def _states(connection: AsyncConnection[Any]) -> dict[str, dict[str, int]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL
 
 from adapters.away import AWAY
 from adapters.consistency import Token
@@ -168,11 +168,7 @@ async def _decided(kontor: Kontor, order_ids: list[UUID], advance: Advance) -> d
     best, since = -1, time.perf_counter()
     while True:
         try:
-            statuses = dict(
-                await kontor.reads.fetch(
-                    _STATUSES.format(Identifier(kontor.reads.generations.live(ORDERS).table)), [order_ids]
-                )
-            )
+            statuses = dict(await kontor.reads.fetch(_STATUSES.format(kontor.reads.table(ORDERS)), [order_ids]))
         except AWAY:
             await asyncio.sleep(AWAY_PAUSE_S)
             continue

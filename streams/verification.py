@@ -19,7 +19,7 @@ from psycopg.sql import SQL, Identifier
 from adapters.log import LogRecord
 from adapters.parked_events import PARKED_AGGREGATES
 from adapters.read_store import rows_by_id
-from adapters.schema import FOLLOWERS_BESIDE_VIEWS
+from adapters.schema import followers
 from adapters.wire import NotOurs, parsed
 from adapters.wiring import Kontor
 from domain import CONTEXTS
@@ -85,9 +85,8 @@ async def verify_all(kontor: Kontor) -> Verdict:
         verdict.found("log", "missing", aggregate_id, f"{count} events, versions {first} to {last}")
     for context in CONTEXTS:
         await _verify_topic(kontor, context, verdict)
-    for view in VIEWS.values():
-        for followed in kontor.reads.generations.followed(view):
-            await _verify_view(kontor, followed, verdict)
+    for view in _followed(kontor):
+        await _verify_view(kontor, view, verdict)
     return verdict
 
 
@@ -96,10 +95,9 @@ def shown(view: View[Any]) -> str:
     return view.name if view.generation == 1 else view.table
 
 
-def _followed(kontor: Kontor) -> dict[str, tuple[str, ...]]:
-    """Everything that is to keep up with the log: name to the contexts it follows."""
-    views = [followed for view in VIEWS.values() for followed in kontor.reads.generations.followed(view)]
-    return {view.table: tuple(sorted(view.contexts)) for view in views} | FOLLOWERS_BESIDE_VIEWS
+def _followed(kontor: Kontor) -> list[View[Any]]:
+    """Every generation of every view that is to keep up with the log."""
+    return [followed for view in VIEWS.values() for followed in kontor.reads.generations.followed(view)]
 
 
 async def _passed(kontor: Kontor, verdict: Verdict) -> None:
@@ -122,7 +120,7 @@ async def _passed(kontor: Kontor, verdict: Verdict) -> None:
             if relayed.get((context, shard), 0) < end
         ] + [
             (name, context, shard, applied.get((name, context, shard), 0), required[context, shard])
-            for name, contexts in _followed(kontor).items()
+            for name, contexts in followers(_followed(kontor)).items()
             for context in contexts
             for shard in range(SHARDS)
             if applied.get((name, context, shard), 0) < required.get((context, shard), 0)

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import strawberry
-from psycopg.sql import SQL, Composed, Identifier
+from psycopg.sql import SQL, Composed
 
 from api.graphql.categories import Category
 from api.graphql.context import Info, RequestContext, parsed_id, required_id
@@ -224,11 +224,7 @@ class Wanted:
 
     async def count(self, context: RequestContext) -> int | None:
         """How many rows there are; None above COUNT_MAX, where nobody waits for the exact number."""
-        query = SQL("SELECT count(*) FROM (SELECT FROM {} WHERE {} LIMIT %s) t").format(
-            Identifier(context.kontor.reads.generations.live(CATALOGUE).table), self.condition
-        )
-        found = int((await context.kontor.reads.fetch(query, [*self.parameters, COUNT_MAX + 1]))[0][0])
-        return found if found <= COUNT_MAX else None
+        return await context.kontor.reads.count(CATALOGUE, self.condition, self.parameters, at_most=COUNT_MAX)
 
 
 async def product_by_id(context: RequestContext, row_id: UUID) -> Product | None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import strawberry
-from psycopg.sql import SQL, Composed, Identifier
+from psycopg.sql import SQL, Composed
 
 from api.graphql.catalogue import Product, product_by_id
 from api.graphql.context import Info, RequestContext, parsed_id, required_id
@@ -241,11 +241,7 @@ class Wanted:
 
     async def count(self, context: RequestContext) -> int | None:
         """How many rows there are; None above COUNT_MAX, where nobody waits for the exact number."""
-        query = SQL("SELECT count(*) FROM (SELECT FROM {} WHERE {} LIMIT %s) t").format(
-            Identifier(context.kontor.reads.generations.live(ORDERS).table), self.condition
-        )
-        found = int((await context.kontor.reads.fetch(query, [*self.parameters, COUNT_MAX + 1]))[0][0])
-        return found if found <= COUNT_MAX else None
+        return await context.kontor.reads.count(ORDERS, self.condition, self.parameters, at_most=COUNT_MAX)
 
 
 async def order_page(

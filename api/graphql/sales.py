@@ -7,7 +7,7 @@ from datetime import date
 from typing import Annotated, Final
 
 import strawberry
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL
 
 from api.graphql.context import Info
 from api.graphql.money import Money
@@ -65,9 +65,8 @@ class SalesQuery:
         if (last - first).days >= DAYS_MAX:
             raise Invalid(f"from {first} to {last} is more than {DAYS_MAX} days; ask in parts.", field=("to",))
         await context.freshness.settle(SALES_BY_DAY)
+        sums = _SUMS.format(context.kontor.reads.table(SALES_BY_DAY))
         return [
             SalesDay(day=day.isoformat(), orders=orders, units=units, revenue=Money.of(DomainMoney(minor, currency)))
-            for day, currency, orders, units, minor in await context.kontor.reads.fetch(
-                _SUMS.format(Identifier(context.kontor.reads.generations.live(SALES_BY_DAY).table)), [first, last]
-            )
+            for day, currency, orders, units, minor in await context.kontor.reads.fetch(sums, [first, last])
         ]
