@@ -1,4 +1,4 @@
-# One image, every process: `kontor api`, `kontor relay`, `kontor worker`, `kontor migrate`, `kontor demo`.
+# One image, every process: `kontor api`, `relay`, `worker`, `migrate`, `gateway`, `inbox`, `demo`.
 FROM python:3.11-slim
 
 ENV PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -19,7 +19,7 @@ COPY cli cli
 # The build tools are in the lock, so nothing without a hash is fetched here.
 RUN python -m pip install --no-build-isolation --no-deps --editable . \
  && useradd --system --uid 10001 --home-dir /app --shell /usr/sbin/nologin kontor \
- && mkdir /run/kontor && chown kontor /run/kontor
+ && mkdir /run/kontor /var/lib/kontor && chown kontor /run/kontor /var/lib/kontor
 
 USER kontor
 ENV KONTOR_HOME=/run/kontor KONTOR_HTTP_HOST=0.0.0.0 KONTOR_HTTP_PORT=8000

@@ -1,8 +1,13 @@
 # Two commands matter: `make run` and `make test`. Both work on a machine that has Python 3.11 and nothing else.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
+# The tests start hundreds of processes: they keep what they compile, in the user's cache if it may not lie beside the sources.
+ifdef PYTHONDONTWRITEBYTECODE
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kontor/bytecode
+endif
 .DEFAULT_GOAL := help
-.PHONY: help run test lint check faults lock clean
+.PHONY: help run test lint check simulate races soak faults fuzz lock clean
 
 help:  ## list these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -34,11 +39,31 @@ lint: .venv/.installed  ## style, types, import directions
 
 check: .venv/.installed  ## lint and the tests that need no server: seconds
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/python -m pytest -m "not servers and not acceptance"
+	@SEEDS=300 $(BIN)/python -m pytest -m "not servers and not acceptance"
+
+SEEDS ?= 20000
+simulate: .venv/.installed  ## seeded runs of the streams with every fault, SEEDS of them (20000); SEED=1 tells one
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+ORDERS ?= 5000
+races: .venv/.installed  ## the races of the checkout, with ORDERS orders for one SKU (5000)
+	@ORDERS=$(ORDERS) $(BIN)/python -m pytest tests/acceptance/test_checkout.py
+
+CONNECTIONS ?= 1000
+soak: .venv/.installed  ## CONNECTIONS subscriptions (1000) that are dropped without a word; nothing of them is left
+	@CONNECTIONS=$(CONNECTIONS) $(BIN)/python -m pytest tests/api/test_sockets.py -k dropped
 
 N ?= 30
-faults: .venv/.installed  ## every fault N times (30) on a stack of its own, and a table; takes hours
-	@$(BIN)/python -m tests.faults --trials $(N)
+FAULTS ?=
+IN ?=
+faults: .venv/.installed  ## every fault (or FAULTS=name,name) N times (30) on a system of its own, and a table; takes hours, and goes on IN=folder
+	@$(BIN)/python -m tests.faults --trials $(N) --only "$(FAULTS)" $(if $(IN),--folder "$(IN)")
+
+EXAMPLES ?= 200
+FUZZ_S ?= 300
+fuzz: .venv/.installed  ## documents made by chance, both ways of answering alike, FUZZ_S seconds (300) on the running stack; then requests of both published schemas, EXAMPLES for each operation (200)
+	@$(BIN)/python -m tests.api.fuzz_compiled --seconds $(FUZZ_S)
+	@EXAMPLES=$(EXAMPLES) FUZZ_S=3600 $(BIN)/python -m pytest tests/api/test_fuzz.py
 
 lock: .venv/.installed  ## write requirements.lock anew from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --generate-hashes --no-emit-index-url --no-emit-find-links --python-version 3.11 --quiet --no-header --output-file requirements.lock

@@ -51,6 +51,8 @@ def known_variables() -> dict[str, str]:
         )
     secrets = read_secrets(home)
     kept = {"KONTOR_MASTER_KEY": secrets.master_key, "KONTOR_JWT_KEY": secrets.jwt_key} if secrets else {}
+    if secrets and "KONTOR_JWT_KEY" not in named:
+        kept["KONTOR_OTHER_JWT_KEYS"] = secrets.other_jwt_keys
     return {**state.settings, **kept, **named}
 
 
@@ -61,6 +63,8 @@ def settings_from(variables: Mapping[str, str]) -> Settings:
             raise Problem(f"{name} is not set: set it, or start everything with `kontor up`.")
     for name in KEYS:
         _check_key(name, variables[name])
+    for key in filter(None, variables.get("KONTOR_OTHER_JWT_KEYS", "").split(",")):
+        _check_key("KONTOR_OTHER_JWT_KEYS", key.strip())
     for name, schemes in SCHEMES.items():
         if not variables[name].startswith(schemes):
             raise Problem(f"{name} is {without_password(variables[name])!r}: it has to begin with {schemes[0]}")

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import structlog
 import uvloop
 
-from adapters.settings import Settings
+from adapters.settings import Settings, listed
 from cli.installation import load_settings
 from cli.log_output import log_to_stderr
+
+OPEN_FILES: Final = 8_192
 
 
 def migrate() -> None:
@@ -40,13 +43,16 @@ def migrate() -> None:
 
 def relay() -> None:
     """Publish the log to Kafka; one process leads, more wait for it to fail. Ends on SIGTERM or Ctrl-C."""
+    from adapters.relay_store import PostgresRelayStore  # noqa: PLC0415
+    from adapters.topics import KafkaTopics  # noqa: PLC0415
     from streams.relay import Relay  # noqa: PLC0415
 
     settings = _start("relay")
 
     async def lead() -> None:
         async with _opened(settings, "relay") as kontor:
-            await Relay(kontor, on_leading=_announce(settings)).run()
+            store = PostgresRelayStore(settings.postgres_url, kontor.log)
+            await Relay(store, KafkaTopics(settings), on_leading=_announce(settings)).run()
 
     _until_signalled(lead)
 
@@ -62,34 +68,28 @@ def worker() -> None:
 
 
 def api() -> None:
-    """Serve GraphQL over HTTP."""
-    import uvicorn  # noqa: PLC0415
-
+    """Serve GraphQL over HTTP and WebSocket."""
     from api.app import create_app  # noqa: PLC0415
+    from api.graphql.sockets import SocketLimits  # noqa: PLC0415
+    from cli.draining import DrainingServer  # noqa: PLC0415
 
     settings = _start("api")
-    announce = _announce(settings)
+    _allow_open_files()
+    limits = SocketLimits(allowed_origins=listed(settings.allowed_origins))
+    app = create_app(lambda: _opened(settings, "api"), environment=settings.environment, limits=limits)
+    host, port, drain_s = settings.http_host, settings.http_port, settings.drain_s
+    proxies = listed(settings.trusted_proxies)
+    DrainingServer(
+        app, host=host, port=port, trusted_proxies=proxies, drain_s=drain_s, announce=_announce(settings)
+    ).run()
 
-    class Server(uvicorn.Server):
-        """Tells that it serves once it does."""
 
-        async def startup(self, sockets: Any = None) -> None:
-            await super().startup(sockets)
-            if self.started:
-                announce()
-
-    app = create_app(lambda: _opened(settings, "api"), environment=settings.environment)
-    config = uvicorn.Config(
-        app,
-        host=settings.http_host,
-        port=settings.http_port,
-        log_config=None,
-        loop="uvloop",
-        access_log=False,
-        timeout_graceful_shutdown=10,
-        server_header=False,
-    )
-    Server(config).run()
+def _allow_open_files() -> None:
+    """As many as the system lets us have, up to OPEN_FILES: each connection is one, and often 1,024 are allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _opened(settings: Settings, name: str) -> AbstractAsyncContextManager[Any]:

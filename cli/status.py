@@ -11,6 +11,7 @@ from cli.exits import one_sentence
 from cli.logins import DEMO_LOGINS
 from cli.stack.home import Home, default_home
 from cli.stack.problem import Problem
+from cli.stack.programs import INBOX
 from cli.stack.state import State, living, read_state
 
 
@@ -39,7 +40,9 @@ def as_object(state: State) -> dict[str, object]:
         "postgres_url": state.settings.get("KONTOR_POSTGRES_URL", ""),
         "kafka_url": state.settings.get("KONTOR_KAFKA_URL", ""),
         "redis_url": state.settings.get("KONTOR_REDIS_URL", ""),
-        "smtp_url": None,
+        "gateway_url": _gateway_url(state),
+        "smtp_url": state.settings.get("KONTOR_SMTP_URL"),
+        "inbox_url": _inbox_url(state),
         "processes": {name: pid for name, pid in state.pids().items() if name in state.expected},
         "logins": _logins(state),
     }
@@ -52,6 +55,8 @@ def overview(state: State, home: Home) -> str:
         ("PostgreSQL", state.settings.get("KONTOR_POSTGRES_URL", "")),
         ("Kafka", state.settings.get("KONTOR_KAFKA_URL", "")),
         ("Redis", state.settings.get("KONTOR_REDIS_URL", "")),
+        *([("Payments", f"{url} (kontor gateway)")] if (url := _gateway_url(state)) else []),
+        *([("Inbox", f"{inbox} (every mail)")] if (inbox := _inbox_url(state)) else []),
         ("Logs", str(home.logs)),
         ("Processes", ", ".join(f"{name} {pid}" for name, pid in sorted(state.pids().items()))),
     ]
@@ -61,6 +66,16 @@ def overview(state: State, home: Home) -> str:
         lines += ["", f"{'Demo login':<12}{'email':<26}password"]
         lines += [f"{who:<12}{login['email']:<26}{login['password']}" for who, login in logins.items()]
     return "\n".join(lines)
+
+
+def _gateway_url(state: State) -> str | None:
+    """Our own payment provider; None where another is given, or none."""
+    return state.settings.get("KONTOR_STRIPE_URL") if "gateway" in state.expected else None
+
+
+def _inbox_url(state: State) -> str | None:
+    """The page that shows every mail, where it runs."""
+    return f"http://127.0.0.1:{state.settings['KONTOR_INBOX_PORT']}" if INBOX in state.expected else None
 
 
 def _logins(state: State) -> dict[str, dict[str, str]]:

@@ -19,7 +19,7 @@ def up(
     detach: Annotated[bool, typer.Option("--detach", help="Return when everything is ready; it runs on.")] = False,
     demo: Annotated[bool, typer.Option("--demo/--no-demo", help="Load the demo's data and logins.")] = True,
 ) -> None:
-    """Start PostgreSQL, Kafka, Valkey, relay, worker and API here, and print where they are.
+    """Start PostgreSQL, Kafka, Valkey, relay, worker, API, a payment provider and an inbox, and print where they are.
 
     Ctrl-C stops everything; data stays for the next start. A process that dies is started again. With --detach, a stack
     that runs already is success. Exit codes: 0 stopped as asked (with --detach: ready), 1 could not start, with the

@@ -6,13 +6,16 @@ topics of its own on the same servers.
 
 from __future__ import annotations
 
-import json
+import asyncio
+import gc
 import os
 import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +27,13 @@ from adapters.schema import migrate
 from adapters.settings import Settings
 from adapters.wiring import Kontor, open_kontor
 from cli.stack.home import Home, read_secrets
+from cli.stack.ports import PREFERRED, choose_ports
+from cli.stack.state import read_state
+from cli.status import as_object
 
 ROOT = Path(__file__).parent.parent
+MIGRATED = "migrated"  # a database of which every test that wants one gets a copy
+DROP_S = 1.0
 SHARED = ROOT.parent / "shared"
 SALES = SHARED / "data" / "online-retail-2010-12-01-to-13.csv.gz"
 
@@ -68,11 +76,12 @@ class Stack:
     @property
     def status(self) -> dict[str, Any]:
         """What `kontor status --json` says now; pids change when a process is started again."""
-        return json.loads(self.run("status", "--json", check=False).stdout or "{}")
+        state = read_state(Home(self.home))
+        return {} if state is None else as_object(state)
 
-    @property
+    @cached_property
     def settings(self) -> Settings:
-        """The settings its processes run with."""
+        """The settings its processes run with, whichever of them is started again."""
         secrets = read_secrets(Home(self.home))
         assert secrets is not None
         status = self.status
@@ -82,29 +91,57 @@ class Stack:
             redis_url=status["redis_url"],
             master_key=secrets.master_key,
             jwt_key=secrets.jwt_key,
+            stripe_url=status["gateway_url"],
+            stripe_key=secrets.gateway_key,
+            stripe_webhook_secret=secrets.gateway_webhook_secret,
         )
+
+
+def place_of_its_own(home: Path) -> Path:
+    """A home that knows its ports: `kontor up` would try the well-known ones first, and two runs side by side would
+    meet where one has stopped a server for a moment."""
+    home.mkdir(parents=True)
+    choose_ports(Home(home), preferred=False, needed=frozenset(PREFERRED))
+    return home
 
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The whole of Kontor on free ports, with the demo logins; stopped at the end of the run."""
-    running = Stack(tmp_path_factory.mktemp("kontor") / "home")
+    running = Stack(place_of_its_own(tmp_path_factory.mktemp("kontor") / "home"))
     running.run("up", "--detach", timeout_s=400)
     yield running
     running.run("down", timeout_s=120)
 
 
-@pytest.fixture
-async def settings(stack: Stack) -> AsyncIterator[Settings]:
+@asynccontextmanager
+async def installation_on(stack: Stack) -> AsyncIterator[Settings]:
     """An installation of its own on the stack's servers: a migrated database and an unused topic prefix."""
     whole = stack.settings
     name = f"t{uuid.uuid4().hex[:12]}"
     async with await psycopg.AsyncConnection.connect(whole.postgres_url, autocommit=True) as admin:
-        await admin.execute(f"CREATE DATABASE {name}".encode())
-        url = whole.postgres_url.rpartition("/")[0] + f"/{name}"
-        await migrate(url)
+        server = whole.postgres_url.rpartition("/")[0]
+        found = await admin.execute("SELECT FROM pg_database WHERE datname = %s", [MIGRATED])
+        if found.rowcount == 0:
+            await admin.execute(f"CREATE DATABASE {MIGRATED}".encode())
+            await migrate(f"{server}/{MIGRATED}")
+        await admin.execute(f"CREATE DATABASE {name} TEMPLATE {MIGRATED}".encode())
+        url = f"{server}/{name}"
         yield whole.model_copy(update={"postgres_url": url, "topic_prefix": f"{name}."})
-        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+        dropping = asyncio.create_task(admin.execute(f"DROP DATABASE {name} WITH (FORCE)".encode()))
+        await asyncio.wait({dropping}, timeout=DROP_S)
+        if not dropping.done():
+            # A connection that was given up before the server knew it is open until its object is, and the server waits
+            # a minute for it.
+            gc.collect()
+        await dropping
+
+
+@pytest.fixture
+async def settings(stack: Stack) -> AsyncIterator[Settings]:
+    """An installation of the test's own."""
+    async with installation_on(stack) as made:
+        yield made
 
 
 @pytest.fixture

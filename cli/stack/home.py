@@ -14,13 +14,13 @@ import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from cli.stack.problem import Problem
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent.parent
-OWNED_FOLDERS = ("postgres", "kafka", "valkey", "logs", "run")
+OWNED_FOLDERS = ("postgres", "kafka", "valkey", "gateway", "inbox", "logs", "run")
 OWNED_FILES = ("state.json", "secrets.json", "ports.json")
 
 
@@ -52,6 +52,16 @@ class Home:
         return self.path / "valkey"
 
     @property
+    def gateway(self) -> Path:
+        """What the development payment provider keeps."""
+        return self.path / "gateway"
+
+    @property
+    def inbox(self) -> Path:
+        """The mails of a machine that has no mail server."""
+        return self.path / "inbox"
+
+    @property
     def demo_marker(self) -> Path:
         """Says that the demo was loaded once into the cluster beside it."""
         return self.postgres / "demo.loaded"
@@ -79,7 +89,7 @@ class Home:
         """Make the directories; raises Problem when the place cannot be written."""
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            for folder in (self.logs, self.run, self.postgres, self.kafka, self.valkey):
+            for folder in (self.logs, self.run, self.postgres, self.kafka, self.valkey, self.gateway):
                 folder.mkdir(mode=0o700, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.path):
                 pass
@@ -104,6 +114,11 @@ class Secrets:
     redis_password: str
     master_key: str
     jwt_key: str
+    # Keys whose tokens are good as well, comma separated.
+    other_jwt_keys: str = ""
+    # Homes made before there was a gateway have none yet.
+    gateway_key: str = ""
+    gateway_webhook_secret: str = ""
 
     def __repr__(self) -> str:
         return "Secrets(hidden)"
@@ -126,7 +141,7 @@ def load_or_make_secrets(home: Home) -> Secrets:
     """The secrets of this home, made on its first start; raises Problem when data exists whose keys are gone."""
     found = read_secrets(home)
     if found is not None:
-        return found
+        return found if found.gateway_key else _written(home, replace(found, **_gateway_secrets()))
     if (home.postgres / "data").exists():
         raise Problem(
             f"{home.postgres / 'data'} holds data, but the keys that opened it, {home.secrets_file}, are gone: "
@@ -137,7 +152,29 @@ def load_or_make_secrets(home: Home) -> Secrets:
         redis_password=secrets.token_urlsafe(24),
         master_key=base64.b64encode(secrets.token_bytes(32)).decode(),
         jwt_key=base64.b64encode(secrets.token_bytes(32)).decode(),
+        **_gateway_secrets(),
     )
+    return _written(home, made)
+
+
+def rotate_signing_key(home: Home, *, forget: bool) -> Secrets:
+    """The secrets with another key that signs access tokens; the one before still verifies, unless it is forgotten.
+    They count from the next start on. Raises Problem where nothing was started yet."""
+    found = read_secrets(home)
+    if found is None:
+        raise Problem(f"There is no installation in {home.path}: start one with `kontor up`.")
+    new = base64.b64encode(secrets.token_bytes(32)).decode()
+    return _written(home, replace(found, jwt_key=new, other_jwt_keys="" if forget else found.jwt_key))
+
+
+def _gateway_secrets() -> dict[str, str]:
+    return {
+        "gateway_key": f"sk_test_{secrets.token_hex(24)}",
+        "gateway_webhook_secret": f"whsec_{secrets.token_hex(24)}",
+    }
+
+
+def _written(home: Home, made: Secrets) -> Secrets:
     write_atomically(home.secrets_file, json.dumps(asdict(made), indent=1))
     return made
 

@@ -139,8 +139,7 @@ def format_spec(home: Home, java: Java, *, port: int, controller_port: int) -> S
             )
         return None
     configuration = _write_configuration(home, "format.properties", partial, port=port, controller_port=controller_port)
-    cluster = urlsafe_b64encode(uuid.UUID(bytes=secrets.token_bytes(16), version=4).bytes).decode().rstrip("=")
-    tool = ("kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", str(configuration))
+    tool = ("kafka.tools.StorageTool", "format", "--cluster-id", cluster_id(), "--config", str(configuration))
     return Spec(
         name="kafka-format",
         argv=_command(home, java, *tool),
@@ -189,6 +188,14 @@ def spec(home: Home, java: Java, *, port: int, controller_port: int) -> Spec:
         prepare=prepare,
         stopped=stopped,
     )
+
+
+def cluster_id() -> str:
+    """A random id as Kafka makes them: 22 characters, of which the first is no dash, for that would be an option."""
+    while True:
+        made = urlsafe_b64encode(uuid.UUID(bytes=secrets.token_bytes(16), version=4).bytes).decode().rstrip("=")
+        if not made.startswith("-"):
+            return made
 
 
 def _environment() -> dict[str, str]:

@@ -22,6 +22,8 @@ from cli.stack.ports import choose_ports
 from cli.stack.problem import Problem
 from cli.stack.programs import (
     DEMO_TIMEOUT_S,
+    GATEWAY,
+    INBOX,
     MIGRATE_TIMEOUT_S,
     SECRET_VARIABLES,
     Programs,
@@ -71,6 +73,7 @@ class _Launcher:
     def __init__(self, home: Home, wanted: Wanted, progress: Progress, on_ready: Callable[[State], None]) -> None:
         self._home = home
         self._wanted = wanted
+        self._services = wanted.programs.kept_running()
         self._progress = progress
         self._on_ready = on_ready
         self._supervisor = Supervisor(say=progress.note)
@@ -106,7 +109,10 @@ class _Launcher:
 
     async def _start(self) -> None:
         secrets = load_or_make_secrets(self._home)
-        ports = choose_ports(self._home, preferred=True, needed=given.own_listeners() | {"http"})
+        needed = given.own_listeners() | {"http"}
+        for service_name, listeners in ((GATEWAY, {GATEWAY}), (INBOX, {"smtp", INBOX})):
+            needed |= listeners if service_name in self._services else set()
+        ports = choose_ports(self._home, preferred=True, needed=needed)
         urls = urls_of(secrets, ports)
         self._settings = settings(self._home, secrets, urls, ports)
         self._http_url = http_url(ports)
@@ -141,7 +147,7 @@ class _Launcher:
         migrated = self._run_once("migrate", programs.migrate, MIGRATE_TIMEOUT_S, turn="servers")
         await together(
             self._open_after("tables", migrated),
-            *(self._start_service(name, argv) for name, argv in programs.services.items()),
+            *(self._start_service(name, argv) for name, argv in self._services.items()),
         )
 
     async def _load_demo(self) -> None:
@@ -172,7 +178,7 @@ class _Launcher:
         return State(
             launcher=self._me,
             ready=self._ready,
-            expected=(*self._wanted.programs.services, *sorted(own_servers)),
+            expected=(*self._services, *sorted(own_servers)),
             http_url=self._http_url,
             settings={name: value for name, value in self._settings.items() if name not in SECRET_VARIABLES},
             processes=dict(self._supervisor.records),

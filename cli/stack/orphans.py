@@ -16,7 +16,7 @@ from cli.stack.home import Home
 from cli.stack.process import stop_stranger
 from cli.stack.state import State, living, read_state
 
-STOP_ORDER = ("demo", "migrate", "api", "worker", "relay", "kafka", "redis", "postgres")
+STOP_ORDER = ("demo", "migrate", "api", "worker", "relay", "gateway", "inbox", "kafka", "redis", "postgres")
 GRACE_S = 15.0
 
 

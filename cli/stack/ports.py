@@ -22,8 +22,20 @@ VARIABLES = {
     "kafka": "KONTOR_KAFKA_PORT",
     "redis": "KONTOR_REDIS_PORT",
     "http": "KONTOR_HTTP_PORT",
+    "gateway": "KONTOR_GATEWAY_PORT",
+    "smtp": "KONTOR_SMTP_PORT",
+    "inbox": "KONTOR_INBOX_PORT",
 }
-PREFERRED = {"postgres": 15432, "kafka": 19092, "kafka_controller": 19093, "redis": 16379, "http": 8000}
+PREFERRED = {
+    "postgres": 15432,
+    "kafka": 19092,
+    "kafka_controller": 19093,
+    "redis": 16379,
+    "http": 8000,
+    "gateway": 12111,
+    "smtp": 11025,
+    "inbox": 18025,
+}
 CHOSEN_FROM = range(20000, 30000)
 TRIES_MAX = 200
 
@@ -37,6 +49,9 @@ class Ports:
     kafka_controller: int
     redis: int
     http: int
+    gateway: int
+    smtp: int
+    inbox: int
 
 
 def is_free(port: int) -> bool:

@@ -53,6 +53,7 @@ log_timezone = 'UTC'
 log_line_prefix = '%m [%p] %q%u@%d %a '
 logging_collector = off
 lc_messages = 'C'
+authentication_timeout = 10s
 """
 
 

@@ -18,7 +18,15 @@ from cli.stack.problem import Problem
 from cli.stack.process import Spec
 from cli.stack.servers import ServerUrls
 
-SECRET_VARIABLES = ("KONTOR_MASTER_KEY", "KONTOR_JWT_KEY")
+SECRET_VARIABLES = (
+    "KONTOR_MASTER_KEY",
+    "KONTOR_JWT_KEY",
+    "KONTOR_OTHER_JWT_KEYS",
+    "KONTOR_STRIPE_KEY",
+    "KONTOR_STRIPE_WEBHOOK_SECRET",
+)
+GATEWAY = "gateway"
+INBOX = "inbox"
 ENVIRONMENTS = ("development", "production")
 MIGRATE_TIMEOUT_S = 120.0
 DEMO_TIMEOUT_S = 180.0
@@ -40,9 +48,16 @@ class Programs:
             "relay": kontor("cli.processes:relay", "streams.relay", "adapters.wiring"),
             "worker": kontor("cli.processes:worker", "streams.worker"),
             "api": kontor("cli.processes:api", "api.app", "adapters.wiring", "uvicorn"),
+            GATEWAY: kontor("cli.gateway.process:run"),
+            INBOX: kontor("cli.inbox.command:inbox"),
         }
     )
     demo: tuple[str, ...] = kontor("cli.demo:demo")
+
+    def kept_running(self) -> dict[str, tuple[str, ...]]:
+        """The services of this start: our own payment provider and inbox only where no others are given."""
+        left_out = {*(() if own_gateway() else (GATEWAY,)), *(() if runs_inbox() else (INBOX,))}
+        return {name: argv for name, argv in self.services.items() if name not in left_out}
 
 
 def environment_name() -> str:
@@ -51,6 +66,16 @@ def environment_name() -> str:
     if named not in ENVIRONMENTS:
         raise Problem(f"KONTOR_ENVIRONMENT is {named!r}: set it to development or production, or unset it.")
     return named
+
+
+def own_gateway() -> bool:
+    """Whether the development payment provider runs here: nobody is to pay with it in production."""
+    return environment_name() == "development" and not os.environ.get("KONTOR_STRIPE_KEY")
+
+
+def runs_inbox() -> bool:
+    """Whether mails end on this machine: no mail server is given, and they are nobody's real mails."""
+    return not os.environ.get("KONTOR_SMTP_URL") and environment_name() != "production"
 
 
 def http_url(ports: Ports) -> str:
@@ -68,17 +93,43 @@ def gate(home: Home, name: str) -> Path:
 def settings(home: Home, secrets: Secrets, urls: ServerUrls, ports: Ports) -> dict[str, str]:
     """The KONTOR_* variables of every process: what the environment says, filled up with what runs here."""
     named = {name: value for name, value in os.environ.items() if name.startswith("KONTOR_") and value}
+    inbox = {
+        "KONTOR_SMTP_URL": f"smtp://127.0.0.1:{ports.smtp}",
+        "KONTOR_SMTP_PORT": str(ports.smtp),
+        "KONTOR_INBOX_PORT": str(ports.inbox),
+    }
     return {
         "KONTOR_MASTER_KEY": secrets.master_key,
         "KONTOR_JWT_KEY": secrets.jwt_key,
+        # Beside a key that is named, those of this home have no say.
+        "KONTOR_OTHER_JWT_KEYS": "" if "KONTOR_JWT_KEY" in named else secrets.other_jwt_keys,
         "KONTOR_HTTP_HOST": "127.0.0.1",
         "KONTOR_ENVIRONMENT": environment_name(),
+        "KONTOR_PUBLIC_URL": http_url(ports),
+        # Nobody spreads requests over several APIs here.
+        "KONTOR_DRAIN_S": "0",
         **named,
+        **(inbox if runs_inbox() else {}),
         "KONTOR_HOME": str(home.path),
         "KONTOR_POSTGRES_URL": urls.postgres,
         "KONTOR_KAFKA_URL": urls.kafka,
         "KONTOR_REDIS_URL": urls.redis,
         "KONTOR_HTTP_PORT": str(ports.http),
+        **(_gateway_settings(home, secrets, ports) if own_gateway() else {}),
+    }
+
+
+def _gateway_settings(home: Home, secrets: Secrets, ports: Ports) -> dict[str, str]:
+    """For the gateway, and for those who pay through it."""
+    return {
+        "KONTOR_GATEWAY_HOST": "127.0.0.1",
+        "KONTOR_GATEWAY_PORT": str(ports.gateway),
+        "KONTOR_GATEWAY_FILE": str(home.gateway / "gateway.sqlite"),
+        # As in `api.rest.payments`, which is not imported here for the time it takes.
+        "KONTOR_GATEWAY_WEBHOOK_URL": f"{http_url(ports)}/v1/payments/stripe/webhook",
+        "KONTOR_STRIPE_URL": f"http://127.0.0.1:{ports.gateway}",
+        "KONTOR_STRIPE_KEY": secrets.gateway_key,
+        "KONTOR_STRIPE_WEBHOOK_SECRET": secrets.gateway_webhook_secret,
     }
 
 

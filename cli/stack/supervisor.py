@@ -27,22 +27,28 @@ LOG_CHECK_S = 10.0
 class Backoff:
     """How long to wait before the next start of a process that has died."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_s: float = BACKOFF_MAX_S) -> None:
         self._next_s = BACKOFF_FIRST_S
+        self._max_s = max_s
 
     def delay_s(self, lived_s: float) -> float:
         """The wait after a life of `lived_s` seconds; doubles each time, forgets after a long life."""
         if lived_s >= BACKOFF_RESET_S:
             self._next_s = BACKOFF_FIRST_S
         delay = self._next_s
-        self._next_s = min(self._next_s * 2, BACKOFF_MAX_S)
+        self._next_s = min(self._next_s * 2, self._max_s)
         return delay
 
 
 class Supervisor:
-    """Runs on one event loop; `records` says what runs now, and `changed` is called whenever that differs."""
+    """Runs on one event loop; `records` says what runs now, and `changed` is called whenever that differs.
 
-    def __init__(self, *, say: Callable[[str], None] = lambda _text: None) -> None:
+    `backoff_max_s` bounds the pause before a process that died is started again."""
+
+    def __init__(
+        self, *, say: Callable[[str], None] = lambda _text: None, backoff_max_s: float = BACKOFF_MAX_S
+    ) -> None:
+        self._backoff_max_s = backoff_max_s
         self.records: dict[str, ProcessRecord] = {}
         self._changed: Callable[[], None] = lambda: None
         self._say = say
@@ -124,7 +130,7 @@ class Supervisor:
             self._changed()
 
     async def _keep_running(self, child: Child) -> None:
-        backoff = Backoff()
+        backoff = Backoff(self._backoff_max_s)
         while True:
             while not await wait_ended(child, LOG_CHECK_S):
                 bound_log(child.spec.log)

@@ -19,6 +19,7 @@ import pytest
 
 from cli.stack.home import PROJECT_ROOT
 from cli.stack.servers import Servers, start_servers
+from tests.conftest import place_of_its_own
 
 pytestmark = pytest.mark.acceptance
 
@@ -96,7 +97,7 @@ class Stack:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    return tmp_path / "home"
+    return place_of_its_own(tmp_path / "home")
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
 
@@ -15,17 +16,18 @@ from cli.stack import jars
 from cli.stack.home import Home, load_or_make_secrets
 from cli.stack.ports import Ports
 from cli.stack.problem import Problem
-from cli.stack.programs import settings
+from cli.stack.programs import Programs, settings
 from cli.stack.servers import ServerUrls
 from cli.stack.state import State, own_record, write_state
+from cli.status import overview
 
-PORTS = Ports(postgres=1, kafka=2, kafka_controller=3, redis=4, http=5)
+PORTS = Ports(postgres=1, kafka=2, kafka_controller=3, redis=4, http=5, gateway=6, smtp=7, inbox=8)
 URLS = ServerUrls(postgres="postgresql://p", kafka="k:1", redis="redis://r")
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    for name in ("POSTGRES_URL", "KAFKA_URL", "REDIS_URL", "HTTP_PORT", "ENVIRONMENT", "MASTER_KEY", "JWT_KEY"):
+    for name in "POSTGRES_URL KAFKA_URL REDIS_URL HTTP_PORT ENVIRONMENT MASTER_KEY JWT_KEY STRIPE_KEY".split():
         monkeypatch.delenv(f"KONTOR_{name}", raising=False)
     monkeypatch.setenv("KONTOR_HOME", str(tmp_path / "home"))
     return Home(tmp_path / "home")
@@ -68,8 +70,8 @@ def test_status_as_json_is_one_object_with_the_demo_logins(home: Home) -> None:
     result = kontor("status", "--json")
     assert result.exit_code == 0
     shown = json.loads(result.stdout)
-    expected = {"ready", "http_url", "postgres_url", "kafka_url", "redis_url", "smtp_url", "processes", "logins"}
-    assert set(shown) == expected
+    urls = {"http_url", "postgres_url", "kafka_url", "redis_url", "gateway_url", "smtp_url", "inbox_url"}
+    assert set(shown) == {"ready", "processes", "logins", *urls}
     assert shown["logins"]["admin"] == {"email": "admin@kontor.test", "password": "kontor-demo-admin"}
 
 
@@ -139,6 +141,42 @@ def test_keys_named_by_the_environment_win_over_generated_ones(home: Home, monke
     assert made["KONTOR_JWT_KEY"] == "given"
     assert made["KONTOR_MASTER_KEY"] == secrets.master_key
     assert made["KONTOR_HTTP_PORT"] == "5"
+
+
+def test_the_own_payment_provider_runs_in_development_when_no_other_is_given(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.prepare()
+    secrets = load_or_make_secrets(home)
+    made = settings(home, secrets, URLS, PORTS)
+    assert (made["KONTOR_STRIPE_URL"], made["KONTOR_STRIPE_KEY"]) == ("http://127.0.0.1:6", secrets.gateway_key)
+    assert "gateway" in Programs().kept_running()
+    monkeypatch.setenv("KONTOR_STRIPE_KEY", "sk_live_given")
+    given = settings(home, secrets, URLS, PORTS)
+    assert (given.get("KONTOR_STRIPE_URL"), given["KONTOR_STRIPE_KEY"]) == (None, "sk_live_given")
+    assert "gateway" not in Programs().kept_running()
+    monkeypatch.delenv("KONTOR_STRIPE_KEY")
+    monkeypatch.setenv("KONTOR_ENVIRONMENT", "production")
+    assert "KONTOR_STRIPE_KEY" not in settings(home, secrets, URLS, PORTS)
+    assert "gateway" not in Programs().kept_running()
+
+
+def test_the_overview_names_the_own_payment_provider_only_where_it_runs(home: Home) -> None:
+    kept = {"KONTOR_STRIPE_URL": "http://127.0.0.1:6"}
+    state = State(launcher=own_record(), expected=("api",), settings=kept)
+    assert "127.0.0.1:6" not in overview(state, home)
+    assert "http://127.0.0.1:6 (kontor gateway)" in overview(replace(state, expected=("api", "gateway")), home)
+
+
+def test_a_home_from_before_the_payment_provider_gets_its_secrets(home: Home) -> None:
+    home.prepare()
+    made = load_or_make_secrets(home)
+    old = {name: value for name, value in asdict(made).items() if not name.startswith("gateway")}
+    home.secrets_file.write_text(json.dumps(old))
+    first = load_or_make_secrets(home)
+    assert (first.master_key, load_or_make_secrets(home)) == (made.master_key, first)
+    assert len(first.gateway_key) > 40
+    assert first.gateway_webhook_secret.startswith("whsec_")
 
 
 def test_demo_passwords_are_long_enough_for_the_rules() -> None:

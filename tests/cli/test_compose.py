@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
+from api.rest.payments import PATH
 from cli.main import COMMANDS
 from cli.stack.home import PROJECT_ROOT
 
@@ -62,10 +63,16 @@ def test_every_port_is_on_loopback() -> None:
     assert all(port.startswith("127.0.0.1:") for service in SERVICES.values() for port in service.get("ports", []))
 
 
-@pytest.mark.parametrize("name", ["migrate", "relay", "worker", "api"])
+@pytest.mark.parametrize("name", ["migrate", "gateway", "inbox", "relay", "worker", "api"])
 def test_a_process_runs_a_command_that_exists(name: str) -> None:
     assert SERVICES[name]["command"] == [name]
     assert name in COMMANDS
+
+
+def test_mails_end_in_the_inbox_unless_a_server_is_named() -> None:
+    inbox = SERVICES["inbox"]["environment"]
+    assert COMPOSE["x-settings"]["KONTOR_SMTP_URL"] == f"${{KONTOR_SMTP_URL:-smtp://inbox:{inbox['KONTOR_SMTP_PORT']}}}"
+    assert SERVICES["inbox"]["ports"][0].endswith(f":{inbox['KONTOR_INBOX_PORT']}")
 
 
 @pytest.mark.parametrize("name", ["KONTOR_MASTER_KEY", "KONTOR_JWT_KEY"])
@@ -73,6 +80,15 @@ def test_a_default_key_is_one(name: str) -> None:
     found = re.fullmatch(rf"\$\{{{name}:-(.+)\}}", COMPOSE["x-settings"][name])
     assert found is not None
     assert len(base64.b64decode(found.group(1), validate=True)) == 32
+
+
+def test_the_payment_provider_is_where_the_others_look_for_it_and_tells_the_api() -> None:
+    gateway = SERVICES["gateway"]["environment"]
+    assert gateway["KONTOR_GATEWAY_WEBHOOK_URL"] == f"http://api:8000{PATH}"
+    assert COMPOSE["x-settings"]["KONTOR_STRIPE_URL"].endswith(f":-http://gateway:{gateway['KONTOR_GATEWAY_PORT']}}}")
+    folder, _, _ = gateway["KONTOR_GATEWAY_FILE"].rpartition("/")
+    # A volume takes its owner from the folder of the image.
+    assert f"chown kontor /run/kontor {folder}\n" in (PROJECT_ROOT / "Dockerfile").read_text()
 
 
 def test_the_image_copies_every_package() -> None:

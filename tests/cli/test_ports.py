@@ -13,7 +13,7 @@ from cli.stack.home import Home
 from cli.stack.ports import CHOSEN_FROM, VARIABLES, choose_ports, is_free
 from cli.stack.problem import Problem
 
-ALL = frozenset({"postgres", "kafka", "kafka_controller", "redis", "http"})
+ALL = frozenset({"postgres", "kafka", "kafka_controller", "redis", "http", "gateway"})
 
 
 @pytest.fixture
@@ -31,8 +31,8 @@ def taken() -> Iterator[int]:
 
 def test_chosen_ports_are_distinct_free_and_stay(home: Home) -> None:
     first = choose_ports(home, preferred=False, needed=ALL)
-    numbers = [first.postgres, first.kafka, first.kafka_controller, first.redis, first.http]
-    assert len(set(numbers)) == 5
+    numbers = [first.postgres, first.kafka, first.kafka_controller, first.redis, first.http, first.gateway]
+    assert len(set(numbers)) == 6
     assert all(number in CHOSEN_FROM for number in numbers)
     assert choose_ports(home, preferred=False, needed=ALL) == first
 
