@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
+from commands.account_recovery import (
+    RequestPasswordReset,
+    ResetPassword,
+    VerifyEmail,
+    request_password_reset,
+    reset_password,
+    verify_email,
+)
 from commands.catalogue import (
     AddProduct,
     PublishProduct,
@@ -31,28 +39,25 @@ from commands.inventory import (
     ExpireHolds,
     ReceiveStock,
     ReleaseOrder,
-    ReserveOrder,
+    ReserveOrders,
     adjust_stock,
     dispatch_order,
     expire_holds,
     receive_stock,
     release_order,
-    reserve_order,
+    reserve_orders,
 )
+from commands.notifications import RecordMailFailed, RecordMailSent, record_mail_failed, record_mail_sent
 from commands.orders import (
     CancelOrder,
-    ConfirmOrder,
     DeliverOrder,
     PlaceOrder,
     RefundOrder,
-    RejectOrder,
     ShipOrder,
     cancel_order,
-    confirm_order,
     deliver_order,
     place_order,
     refund_order,
-    reject_order,
     ship_order,
 )
 from commands.payments import (
@@ -60,13 +65,11 @@ from commands.payments import (
     CapturePayment,
     DeclinePayment,
     RefundPayment,
-    RequestPayment,
     VoidPayment,
     authorise_payment,
     capture_payment,
     decline_payment,
     refund_payment,
-    request_payment,
     void_payment,
 )
 from commands.users import (
@@ -118,6 +121,9 @@ COMMANDS: Final = {
         Command(SignOut, sign_out, signed_in),
         Command(UpdateProfile, update_profile, signed_in),
         Command(ChangePassword, change_password, signed_in),
+        Command(VerifyEmail, verify_email, anyone),
+        Command(RequestPasswordReset, request_password_reset, anyone),
+        Command(ResetPassword, reset_password, anyone),
         Command(EnableMfa, enable_mfa, signed_in),
         Command(ConfirmMfa, confirm_mfa, signed_in),
         Command(DisableMfa, disable_mfa, signed_in),
@@ -139,13 +145,10 @@ COMMANDS: Final = {
         Command(ShipOrder, ship_order, staff),
         Command(DeliverOrder, deliver_order, staff),
         Command(RefundOrder, refund_order, staff),
-        Command(ConfirmOrder, confirm_order, system),
-        Command(RejectOrder, reject_order, system),
-        Command(ReserveOrder, reserve_order, system),
+        Command(ReserveOrders, reserve_orders, system),
         Command(ReleaseOrder, release_order, system),
         Command(DispatchOrder, dispatch_order, system),
         Command(ExpireHolds, expire_holds, system),
-        Command(RequestPayment, request_payment, system),
         Command(AuthorisePayment, authorise_payment, system),
         Command(CapturePayment, capture_payment, system),
         Command(DeclinePayment, decline_payment, system),
@@ -158,5 +161,7 @@ COMMANDS: Final = {
         Command(ResumeWebhook, resume_webhook, integrator),
         Command(RemoveWebhook, remove_webhook, integrator),
         Command(DisableWebhook, disable_webhook, system),
+        Command(RecordMailSent, record_mail_sent, system),
+        Command(RecordMailFailed, record_mail_failed, system),
     )
 }

@@ -101,6 +101,20 @@ def integrator(actor: Actor) -> None:
         raise Forbidden("This needs the role INTEGRATOR.")
 
 
+def analyst(actor: Actor) -> None:
+    """Raises Unauthenticated for an anonymous actor, Forbidden for one who is not ANALYST, STAFF or ADMIN."""
+    signed_in(actor)
+    if not actor.is_staff and Role.ANALYST not in actor.roles:
+        raise Forbidden("This needs the role STAFF or ANALYST.")
+
+
+def log_reader(actor: Actor) -> None:
+    """Raises Unauthenticated for an anonymous actor, Forbidden for one who is not ANALYST, INTEGRATOR, STAFF."""
+    signed_in(actor)
+    if not actor.is_staff and actor.roles.isdisjoint({Role.ANALYST, Role.INTEGRATOR}):
+        raise Forbidden("This needs the role STAFF, ANALYST or INTEGRATOR.")
+
+
 def system(actor: Actor) -> None:
     """Raises Forbidden for everybody but our own processes."""
     if not actor.is_system:
@@ -114,7 +128,9 @@ class Work:
     ports: Ports
     actor: Actor
     now: datetime
+    command_id: UUID  # the same in every attempt
     heads: dict[UUID, StreamHead] = field(default_factory=dict)
+    causes: dict[tuple[UUID, int], UUID] = field(default_factory=dict)
     _aggregates: dict[UUID, Aggregate] = field(default_factory=dict)
 
     async def load(self, kind: type[A], aggregate_id: UUID) -> A | None:
@@ -134,6 +150,12 @@ class Work:
         """Take a new aggregate into the save."""
         self._aggregates[aggregate.id] = aggregate
         return aggregate
+
+    def caused(self, cause: UUID, *aggregates: Aggregate) -> None:
+        """Note the event that has led to what these have decided since it was noted last."""
+        for aggregate in aggregates:
+            for event in aggregate.pending_events:
+                self.causes.setdefault((event.originator_id, event.originator_version), cause)
 
     @property
     def touched(self) -> set[UUID]:
@@ -155,11 +177,12 @@ def require_version(aggregate: Aggregate, expected: int | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a handler decided: the aggregate it was about, a secret for the caller that is never stored, a refusal
-    that is raised only after the events are saved (a failed sign-in is a fact), and what is done once they are
-    (lost if the process dies in between, so it must be safe to miss or done by others as well)."""
+    """What a handler decided: the aggregate it was about (None where nobody may learn whether there is one: the answer
+    names the command instead), a secret for the caller that is never stored, a refusal that is raised only after the
+    events are saved (a failed sign-in is a fact), and what is done once they are (lost if the process dies in between,
+    so it must be safe to miss or done by others as well)."""
 
-    aggregate: Aggregate
+    aggregate: Aggregate | None
     secret: Mapping[str, str] = field(default_factory=dict)
     refusal: DomainError | None = None
     after: Callable[[], Awaitable[None]] | None = None
@@ -259,11 +282,10 @@ class Pipeline:
     async def _decide(self, execution: _Execution) -> Outcome:
         command, contended = execution.command, list[UUID]()
         for _ in range(ATTEMPTS_MAX):
-            work = Work(self._ports, execution.actor, self._ports.clock.now())
+            work = Work(self._ports, execution.actor, self._ports.clock.now(), execution.command_id)
             async with self._in_turn(contended):
-                result = await command.handler(execution.request, work)
                 try:
-                    return await self._save(execution, work, result)
+                    return await self._save(execution, work, await self._handled(execution, work))
                 except VersionConflict:
                     self._ports.meter.conflicted(command.name)
                     contended = sorted(work.touched)
@@ -274,6 +296,16 @@ class Pipeline:
         raise Conflict(
             f"{command.name} lost the race for its aggregate {ATTEMPTS_MAX} times; send it again with the same key."
         )
+
+    async def _handled(self, execution: _Execution, work: Work) -> Result:
+        """Raises CommandRepeated when what the handler refuses is the work of this very command, which another
+        process has executed meanwhile."""
+        try:
+            return await execution.command.handler(execution.request, work)
+        except DomainError as refusal:
+            if execution.keyed and await self._ports.store.find_command(execution.command_id):
+                raise CommandRepeated(execution.command_id) from refusal
+            raise
 
     @asynccontextmanager
     async def _one_of(self, command_id: UUID) -> AsyncIterator[None]:
@@ -303,7 +335,7 @@ class Pipeline:
             yield
 
     async def _save(self, execution: _Execution, work: Work, result: Result) -> Outcome:
-        aggregate = result.aggregate
+        aggregate, (subject_id, version) = result.aggregate, _subject(result, execution.command_id)
         heads: tuple[StreamHead, ...] = tuple(work.heads.values())
         events = work.collect_events()
         # Without events there is nothing to keep, unless the caller may ask again for the same answer.
@@ -312,18 +344,19 @@ class Pipeline:
                 command_id=execution.command_id,
                 command_name=execution.command.name,
                 request_digest=execution.digest,
-                result=_result_on_record(result),
+                result=_result_on_record(result, subject_id, version),
                 actor=work.actor.name,
                 correlation_id=execution.correlation_id,
                 causation_id=execution.causation_id,
                 events=events,
+                causes=work.causes,
             )
             heads = await self._ports.store.append(append) or heads
         if result.after is not None:
             await result.after()
         if result.refusal is not None:
             raise result.refusal
-        return Outcome(execution.command_id, aggregate.id, aggregate.version, False, heads, aggregate, result.secret)
+        return Outcome(execution.command_id, subject_id, version, False, heads, aggregate, result.secret)
 
     def _command_id(self, command: Command, actor: Actor, key: str | None) -> UUID:
         if key is None:
@@ -352,8 +385,12 @@ def replay(stored: StoredCommand, digest: bytes) -> Outcome:
     return Outcome(stored.command_id, UUID(stored.result["aggregate_id"]), stored.result["version"], True, stored.heads)
 
 
-def _result_on_record(result: Result) -> dict[str, Any]:
-    recorded: dict[str, Any] = {"aggregate_id": result.aggregate.id, "version": result.aggregate.version}
+def _subject(result: Result, command_id: UUID) -> tuple[UUID, int]:
+    return (command_id, 0) if result.aggregate is None else (result.aggregate.id, result.aggregate.version)
+
+
+def _result_on_record(result: Result, subject_id: UUID, version: int) -> dict[str, Any]:
+    recorded: dict[str, Any] = {"aggregate_id": subject_id, "version": version}
     if result.refusal is not None:
         recorded["refusal"] = {"code": result.refusal.code, "message": result.refusal.message}
     return recorded

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
+from uuid import UUID
+
+from eventsourcing.domain import Aggregate
 
 from commands.handling import Result, Work, require_version
 from commands.orders import required_order
+from commands.payments import begin_payment
 from domain.catalogue import Product, valid_sku
 from domain.errors import NotFound
-from domain.identity import OrderId, product_id, stock_item_id
+from domain.identity import OrderId, event_id, product_id, stock_item_id
 from domain.inventory import HOLD_S_MAX, StockItem
 from domain.orders import Order, OrderStatus
 
@@ -39,10 +44,10 @@ class AdjustStock:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ReserveOrder:
-    """Hold every line of an order, or reject the order."""
+class ReserveOrders:
+    """Hold every line of each order, or reject the order; one after the other."""
 
-    order_id: OrderId
+    order_ids: tuple[OrderId, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,34 +95,43 @@ async def adjust_stock(command: AdjustStock, work: Work) -> Result:
     return Result(item)
 
 
-async def reserve_order(command: ReserveOrder, work: Work) -> Result:
-    """Every line is held and the order RESERVED, or nothing is and the order REJECTED: one save, so no
-    crash and no rival leaves half of it. Nothing happens to an order that is no longer PENDING."""
-    order = await required_order(command.order_id, work)
-    if order.status is not OrderStatus.PENDING:
-        return Result(order)
-    wanted = order.quantities()
-    items = await work.load_many(StockItem, [stock_item_id(sku) for sku in wanted])
+async def reserve_orders(command: ReserveOrders, work: Work) -> Result:
+    """Of each order every line is held, it is RESERVED and its payment begun, or nothing is held and it is REJECTED:
+    one save, so no crash and no rival leaves half of it. Many orders that want the same units are one save, too.
+
+    Nothing happens to an order that is no longer PENDING. Raises NotFound when there is none of them."""
+    found = await work.load_many(Order, command.order_ids)
+    orders = [found[order_id] for order_id in dict.fromkeys(command.order_ids) if order_id in found]
+    if not orders:
+        raise NotFound(f"There is none of these {len(command.order_ids)} orders.", field=("orderIds",))
+    pending = [order for order in orders if order.status is OrderStatus.PENDING]
+    skus = dict.fromkeys(sku for order in pending for sku in order.quantities())
+    items = await work.load_many(StockItem, [stock_item_id(sku) for sku in skus])
+    for order in pending:
+        _reserve(order, items, work)
+    return Result(orders[0])
+
+
+def _reserve(order: Order, items: Mapping[UUID, StockItem], work: Work) -> None:
+    order_id, wanted = OrderId(order.id), order.quantities()
+    decided: list[Aggregate] = [order, *(items[item_id] for sku in wanted if (item_id := stock_item_id(sku)) in items)]
     lacking = []
     for sku, quantity in wanted.items():
         item = items.get(stock_item_id(sku))
-        if item is None or not item.can_reserve(order_id=command.order_id, quantity=quantity):
+        if item is None or not item.can_reserve(order_id=order_id, quantity=quantity):
             lacking.append(f"{sku} (wanted {quantity}, available {item.available if item else 0})")
             if item is not None:
-                item.refuse(order_id=command.order_id, quantity=quantity, now=work.now)
+                item.refuse(order_id=order_id, quantity=quantity, now=work.now)
     if lacking:
         more = f" and {len(lacking) - REASON_ITEMS_MAX} more" if len(lacking) > REASON_ITEMS_MAX else ""
         order.reject(reason=f"not enough stock: {', '.join(lacking[:REASON_ITEMS_MAX])}{more}", now=work.now)
-        return Result(order)
-    for sku, quantity in wanted.items():
-        items[stock_item_id(sku)].reserve(
-            order_id=command.order_id,
-            quantity=quantity,
-            expires_at=work.now + timedelta(seconds=HOLD_S_MAX),
-            now=work.now,
-        )
-    order.reserve(now=work.now)
-    return Result(order)
+    else:
+        expires_at = work.now + timedelta(seconds=HOLD_S_MAX)
+        for sku, quantity in wanted.items():
+            items[stock_item_id(sku)].reserve(order_id=order_id, quantity=quantity, expires_at=expires_at, now=work.now)
+        order.reserve(now=work.now)
+        decided += begin_payment(order, work)
+    work.caused(event_id(order.id, 1), *decided)
 
 
 async def release_order(command: ReleaseOrder, work: Work) -> Result:

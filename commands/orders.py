@@ -1,4 +1,4 @@
-"""Orders: place, confirm, ship, deliver; reject, cancel, refund."""
+"""Orders: place, ship, deliver; cancel, refund. What confirms and rejects them is in `inventory` and `payments`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from uuid import UUID
 from commands.handling import Result, Work
 from domain.catalogue import Product
 from domain.errors import Forbidden, Invalid, NotFound
-from domain.identity import OrderId, ProductId, UserId, payment_id, product_id
+from domain.identity import OrderId, ProductId, UserId, product_id
 from domain.money import Money
-from domain.orders import LINES_MAX, REASON_LENGTH_MAX, Order, OrderLine, valid_payment_method
-from domain.text import plain_text
+from domain.orders import LINES_MAX, PAID_OUTSIDE, Order, OrderLine, valid_payment_method
 from domain.users import User
 
 
@@ -28,7 +27,7 @@ class WantedLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceOrder:
-    """`customer_id` None is the actor; another customer and a past `placed_at` are for staff."""
+    """Order something. `customer_id` None is the actor; another customer and a past `placed_at` are for staff."""
 
     lines: tuple[WantedLine, ...]
     currency: str
@@ -39,21 +38,7 @@ class PlaceOrder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelOrder:
-    order_id: OrderId
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfirmOrder:
-    """The order is paid for. `payment_id` None: it is paid outside."""
-
-    order_id: OrderId
-    payment_id: UUID | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RejectOrder:
-    """The order cannot be met."""
+    """Give an order up before it is shipped; for its customer and STAFF."""
 
     order_id: OrderId
     reason: str
@@ -107,23 +92,6 @@ async def place_order(command: PlaceOrder, work: Work) -> Result:
     return Result(work.add(order))
 
 
-async def confirm_order(command: ConfirmOrder, work: Work) -> Result:
-    """Raises NotFound, Invalid for another order's payment, or IllegalTransition unless it is RESERVED."""
-    order = await required_order(command.order_id, work)
-    if command.payment_id not in (None, payment_id(command.order_id)):
-        raise Invalid(f"{command.payment_id} is not order {order.number}'s payment.", field=("paymentId",))
-    order.confirm(payment_id=command.payment_id, now=work.now)
-    return Result(order)
-
-
-async def reject_order(command: RejectOrder, work: Work) -> Result:
-    """Raises NotFound; nothing happens to an order that is past RESERVED."""
-    order = await required_order(command.order_id, work)
-    reason = plain_text(command.reason, field="reason", length_max=REASON_LENGTH_MAX)
-    order.reject(reason=reason, now=work.now)
-    return Result(order)
-
-
 async def ship_order(command: ShipOrder, work: Work) -> Result:
     """Raises NotFound, Invalid, or IllegalTransition unless it is CONFIRMED."""
     order = await required_order(command.order_id, work)
@@ -169,8 +137,8 @@ async def _customer(command: PlaceOrder, work: Work) -> UserId:
         if command.placed_at is not None:
             raise Forbidden("Only STAFF may place an order for a past moment.")
         # As it will be stored: with spaces around it, it is the same method.
-        if valid_payment_method(command.payment_method) == "account":
-            raise Forbidden("Only STAFF may place an order that is paid outside (paymentMethod account).")
+        if valid_payment_method(command.payment_method) == PAID_OUTSIDE:
+            raise Forbidden(f"Only STAFF may place an order that is paid outside (paymentMethod {PAID_OUTSIDE}).")
     customer_id = command.customer_id or work.actor.user_id
     if customer_id is None:
         raise Invalid("Say for whom: an order needs a customer.", field=("customerId",))

@@ -8,16 +8,9 @@ from uuid import UUID
 from commands.handling import Result, Work
 from commands.orders import required_order
 from domain.errors import NotFound
-from domain.identity import OrderId, payment_id
+from domain.identity import OrderId
+from domain.orders import PAID_OUTSIDE, REASON_LENGTH_MAX, Order, OrderStatus
 from domain.payments import Payment
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestPayment:
-    """Ask for the order's total at a provider."""
-
-    order_id: OrderId
-    provider: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,23 +52,28 @@ class RefundPayment:
     reason: str
 
 
-async def request_payment(command: RequestPayment, work: Work) -> Result:
-    """A payment that was requested before stays as it is.
+def begin_payment(order: Order, work: Work) -> list[Payment]:
+    """What follows when an order's stock is held, in the same save: an order that is paid outside is confirmed, any
+    other one's total is asked for. Without a provider nobody can pay it, and its time runs out.
 
-    Raises NotFound for an unknown order, IllegalTransition unless it is RESERVED: nothing else is to be paid."""
-    order = await required_order(command.order_id, work)
-    known = await work.load(Payment, payment_id(command.order_id))
-    if known is not None:
-        return Result(known)
-    order.require_payable()
-    payment = Payment.request(order_id=command.order_id, amount=order.total, provider=command.provider, now=work.now)
-    return Result(work.add(payment))
+    Returns what was begun."""
+    provider = work.ports.payment_provider
+    if order.payment_method == PAID_OUTSIDE:
+        order.confirm(payment_id=None, now=work.now)
+    elif provider is not None:
+        begun = Payment.request(order_id=OrderId(order.id), amount=order.total, provider=provider, now=work.now)
+        return [work.add(begun)]
+    return []
 
 
 async def authorise_payment(command: AuthorisePayment, work: Work) -> Result:
-    """Raises NotFound, Invalid, or IllegalTransition unless it is REQUESTED."""
+    """Its order is confirmed in the same save, unless it was cancelled or rejected meanwhile: then the money is to be
+    let go. Raises NotFound, Invalid, or IllegalTransition unless it is REQUESTED."""
     payment = await _required(command.payment_id, work)
+    order = await required_order(payment.order_id, work)
     payment.authorise(reference=command.reference, now=work.now)
+    if order.status is OrderStatus.RESERVED:
+        order.confirm(payment_id=payment.id, now=work.now)
     return Result(payment)
 
 
@@ -87,9 +85,11 @@ async def capture_payment(command: CapturePayment, work: Work) -> Result:
 
 
 async def decline_payment(command: DeclinePayment, work: Work) -> Result:
-    """Raises NotFound, Invalid, or IllegalTransition unless it is REQUESTED."""
+    """Its order is rejected in the same save. Raises NotFound, Invalid, or IllegalTransition unless it is REQUESTED."""
     payment = await _required(command.payment_id, work)
+    order = await required_order(payment.order_id, work)
     payment.decline(reason=command.reason, now=work.now)
+    order.reject(reason=f"payment declined: {payment.reason}"[:REASON_LENGTH_MAX], now=work.now)
     return Result(payment)
 
 

@@ -6,10 +6,14 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from eventsourcing.domain import Aggregate
+
+from domain.identity import EmailClaimId
+from domain.money import Money
 
 PendingEvent = Any  # the library's CanMutateAggregate[UUID]; its generic protocol adds nothing here
 
@@ -45,6 +49,8 @@ class Append:
     correlation_id: UUID
     causation_id: UUID | None
     events: Sequence[PendingEvent] = field(default_factory=tuple)
+    # By aggregate and version, of events that have a cause of their own.
+    causes: Mapping[tuple[UUID, int], UUID] = field(default_factory=dict)
 
 
 class VersionConflict(Exception):
@@ -154,11 +160,162 @@ class WebhookSecrets(Protocol):
         """None is good any more. Safe to repeat."""
 
 
+class TokenPurpose(StrEnum):
+    """What a token of a mailed link is good for, and for nothing else."""
+
+    EMAIL_VERIFICATION = "email_verification"
+    PASSWORD_RESET = "password_reset"  # noqa: S105  # a name, not a secret
+
+
+class AccountToken(NamedTuple):
+    """Whose token it is, and the address it was mailed to, as the id of its claim."""
+
+    user_id: UUID
+    address_id: UUID
+
+
+class AccountTokens(Protocol):
+    """Tokens of the links in mails; not facts, so not in the log. They are stored only as digests."""
+
+    async def make(
+        self, user_id: UUID, purpose: TokenPurpose, *, address_id: EmailClaimId, expires_at: datetime, now: datetime
+    ) -> str:
+        """A new token; earlier ones stay good, for their mails may be the ones that are read. For somebody who was
+        erased nothing is stored: it is good for nothing."""
+
+    async def find(self, token: str, purpose: TokenPurpose, *, by: UUID, now: datetime) -> AccountToken | None:
+        """What a good token says; None for one that is unknown, of another purpose, expired, or taken by another
+        command than this."""
+
+    async def take(self, token: str, purpose: TokenPurpose, *, by: UUID, now: datetime) -> bool:
+        """True for the one command that takes the token, however often it asks, and for no other."""
+
+    async def destroy(self, user_id: UUID, purpose: TokenPurpose | None = None) -> None:
+        """None of the user's tokens of this purpose, or of any, is good any more. Safe to repeat."""
+
+
+class Effects(Protocol):
+    """The ledger of what is done in the world because of the log."""
+
+    async def plan(self, *, effect: str, event_id: UUID, subject_id: UUID, now: datetime) -> None:
+        """Have this effect carried out once, soon, by a worker. The second time for the same event and effect nothing
+        happens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mail:
+    """One message. `message_id` is stable for one effect, so that a repetition can be recognised by whoever receives
+    it."""
+
+    message_id: str
+    to: str
+    subject: str
+    text: str
+    html: str
+
+
+class MailerAway(Exception):
+    """No answer, a refused connection or a 4xx reply: nobody knows whether it was taken. It may be sent again, at the
+    earliest after `retry_after_s` seconds where the server says so."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class MailRefused(Exception):
+    """A 5xx reply to this mail: it will never be taken. The message holds nothing personal."""
+
+
+class Mailer(Protocol):
+    """Hands mails to a mail server."""
+
+    async def send(self, mail: Mail) -> None:
+        """Return once the server has taken it. Raises MailerAway or MailRefused."""
+
+
 class OrderNumbers(Protocol):
     """Short numbers for people."""
 
     async def next(self) -> str:
         """A number no other order has; numbers may be skipped."""
+
+
+class ProviderStatus(StrEnum):
+    """What the provider says of a payment. PENDING: made, being processed, or waiting for the customer; ask again, or
+    a webhook tells."""
+
+    PENDING = "PENDING"
+    AUTHORISED = "AUTHORISED"
+    CAPTURED = "CAPTURED"
+    DECLINED = "DECLINED"
+    CANCELLED = "CANCELLED"
+    REFUNDED = "REFUNDED"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderPayment:
+    """A payment as the provider knows it. `reference` is the provider's id; `reason` says why it was declined."""
+
+    reference: str
+    status: ProviderStatus
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charge:
+    """What is asked of the provider. `key` is stable: the provider's idempotency keys are derived from it."""
+
+    payment_id: UUID
+    order_id: UUID
+    amount: Money
+    payment_method: str
+    key: str
+
+
+class GatewayAway(Exception):
+    """No answer, a broken one, or told to come back: nobody knows whether it was done. Safe to repeat.
+
+    `retry_after_s` is what the provider asked for, if it did."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class GatewayRefused(Exception):
+    """The provider will never do this: a bad request, a wrong key, a state that does not allow it. Repeating does not
+    help. The message has what was seen, never a secret."""
+
+
+class PaymentGateway(Protocol):
+    """The payment provider. Each call is safe to repeat: with the same charge it has its effect once, and where the
+    payment is already as wished it answers so, also when the provider has forgotten the key (after a day).
+
+    Each raises GatewayAway or GatewayRefused. A decline is an answer, not an error."""
+
+    name: str  # stored in `payment.requested`
+
+    async def authorise(self, charge: Charge) -> ProviderPayment:
+        """Hold the money, to be captured later; of a payment made before, what became of it.
+
+        After a day the provider takes the same charge for a new one, and holds the money a second time: let no
+        payment stay unauthorised so long. Nothing captures a hold whose reference was not recorded."""
+
+    async def look_up(self, reference: str) -> ProviderPayment:
+        """The payment as it stands at the provider; changes nothing."""
+
+    async def capture(self, charge: Charge, reference: str) -> ProviderPayment:
+        """Take the money that is held, all of it."""
+
+    async def cancel(self, charge: Charge, reference: str | None) -> ProviderPayment:
+        """Let go of the payment. Without a reference, of whatever `authorise` made or makes later of this charge;
+        DECLINED when it had been declined and there is nothing to let go of.
+
+        Raises GatewayRefused when the money was taken: it has to be refunded."""
+
+    async def refund(self, charge: Charge, reference: str) -> ProviderPayment:
+        """Give back all that was taken. PENDING while the provider is at it."""
 
 
 class Clock(Protocol):
@@ -191,8 +348,11 @@ class Ports:
     sessions: Sessions
     mfa: Mfa
     webhook_secrets: WebhookSecrets
+    account_tokens: AccountTokens
+    effects: Effects
     order_numbers: OrderNumbers
     clock: Clock
     ids: Ids
     meter: Meter
+    payment_provider: str | None  # the name of who is asked for the money of orders; None where nobody is
     digest_key: bytes  # keys the digest of a command's content, which may hold a password

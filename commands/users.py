@@ -7,6 +7,7 @@ changes nothing of it. A second-factor code is taken when it is checked: whoever
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -14,6 +15,7 @@ from uuid import UUID
 import structlog
 
 from commands.handling import Result, Work
+from commands.ports import TokenPurpose
 from domain.errors import (
     AlreadyExists,
     BadCredentials,
@@ -33,7 +35,8 @@ from domain.users import EmailClaim, Role, User
 log = structlog.get_logger()
 EMAIL_LENGTH_MAX: Final = 254
 NAME_LENGTH_MAX: Final = 200
-# Upper bound: argon2 would take any length, bcrypt fails above 72 bytes; NIST SP 800-63B asks for at least 64.
+# Upper bound, whatever the scheme: argon2 would take any length, bcrypt fails above 72 bytes; NIST SP 800-63B asks for
+# at least 64. So the scheme can be changed without anybody's password becoming too long.
 PASSWORD_LENGTH_MIN: Final = 10
 PASSWORD_BYTES_MAX: Final = 72
 # The shape every deliverable address has; whether it exists, only a mail to it can tell.
@@ -153,7 +156,7 @@ async def register_user(command: RegisterUser, work: Work) -> Result:
 async def sign_in(command: SignIn, work: Work) -> Result:
     """Raises BadCredentials, MfaRequired or MfaInvalid, after recording it for an account that exists; who has no
     account learns it as slowly as who has one."""
-    claim = await work.load(EmailClaim, _claim_id(command.email.strip().lower(), work))
+    claim = await work.load(EmailClaim, address_id(command.email.strip().lower(), work))
     user_id = claim.user_id if claim else None
     good = await work.ports.credentials.verify(user_id, command.password)
     user = await work.load(User, user_id) if user_id else None
@@ -184,7 +187,7 @@ async def update_profile(command: UpdateProfile, work: Work) -> Result:
     name = None if command.name is None else plain_text(command.name, field="name", length_max=NAME_LENGTH_MAX)
     email, name = None if email == old_email else email, None if name == old_name else name
     if email is not None:
-        claim_id = _claim_id(email, work)
+        claim_id = address_id(email, work)
         _claim(await work.load(EmailClaim, claim_id), claim_id, UserId(user.id), work)
         await _release(old_email, user, work)
     sealed = [(await work.ports.personal_data.seal(user.id, text))[0] if text else None for text in (email, name)]
@@ -202,11 +205,14 @@ async def change_password(command: ChangePassword, work: Work) -> Result:
     user.change_password(reason="changed by its owner", now=work.now)
     sessions = await work.ports.sessions.live(user.id, now=work.now)
 
-    async def after() -> None:
-        await work.ports.credentials.set(user.id, command.new)
-        await work.ports.sessions.end(sessions, now=work.now)
+    return Result(user, after=lambda: replace_password(user.id, command.new, sessions, work))
 
-    return Result(user, after=after)
+
+async def replace_password(user_id: UUID, password: str, sessions: Collection[UUID], work: Work) -> None:
+    """What is no fact of another password: links that reset it are void before it counts, and nobody is signed in."""
+    await work.ports.account_tokens.destroy(user_id, TokenPurpose.PASSWORD_RESET)
+    await work.ports.credentials.set(user_id, password)
+    await work.ports.sessions.end(sessions, now=work.now)
 
 
 async def sign_out(command: SignOut, work: Work) -> Result:
@@ -284,7 +290,7 @@ async def erase_user(command: EraseUser, work: Work) -> Result:
 
     async def after() -> None:
         ports = work.ports
-        for kept in (ports.personal_data, ports.credentials, ports.sessions, ports.mfa):
+        for kept in (ports.personal_data, ports.credentials, ports.sessions, ports.mfa, ports.account_tokens):
             try:
                 await kept.destroy(user.id)
             except Exception as error:  # the erasure is stored: whatever fails, the rest and the answer do not
@@ -293,7 +299,8 @@ async def erase_user(command: EraseUser, work: Work) -> Result:
     return Result(user, after=after)
 
 
-def _claim_id(email: str, work: Work) -> EmailClaimId:
+def address_id(email: str, work: Work) -> EmailClaimId:
+    """The claim on this address, which names it without telling it."""
     return email_claim_id(work.ports.personal_data.digest(email))
 
 
@@ -305,7 +312,7 @@ def _claim(claim: EmailClaim | None, claim_id: EmailClaimId, user_id: UserId, wo
 
 
 async def _release(email: str | None, user: User, work: Work) -> None:
-    claim = await work.load(EmailClaim, _claim_id(email, work)) if email else None
+    claim = await work.load(EmailClaim, address_id(email, work)) if email else None
     if claim is not None:
         claim.release(user_id=UserId(user.id), now=work.now)
 

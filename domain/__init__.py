@@ -12,6 +12,7 @@ from eventsourcing.domain import Aggregate
 
 from domain.catalogue import Category, Product, SlugClaim
 from domain.inventory import StockItem
+from domain.notifications import Notification
 from domain.orders import Order
 from domain.payments import Payment
 from domain.users import EmailClaim, User
@@ -25,6 +26,7 @@ CONTEXTS: Final[dict[str, dict[str, type[Aggregate]]]] = {
     "orders": {Order.TOPIC: Order},
     "payments": {Payment.TOPIC: Payment},
     "webhooks": {WebhookEndpoint.TOPIC: WebhookEndpoint},
+    "notifications": {Notification.TOPIC: Notification},
 }
 CONTEXT_OF: Final[dict[str, str]] = {
     aggregate_type: context for context, aggregates in CONTEXTS.items() for aggregate_type in aggregates

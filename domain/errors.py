@@ -102,6 +102,16 @@ class TokenReused(DomainError):
     code = "TOKEN_REUSED"
 
 
+class RateLimited(DomainError):
+    """Tried too often; `retry_after_s` seconds from now it may be tried again."""
+
+    code = "RATE_LIMITED"
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class Forbidden(Exception):
     """The actor may not do this; not a correctable input, so not a DomainError."""
 

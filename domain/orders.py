@@ -28,6 +28,7 @@ PAYMENT_METHOD_LENGTH_MAX: Final = 100
 CARRIER_LENGTH_MAX: Final = 100
 TRACKING_NUMBER_LENGTH_MAX: Final = 100
 CARD_DIGITS: Final = range(13, 20)
+PAID_OUTSIDE: Final = "account"  # the payment method of an order that no provider is asked for
 # Unicode's categories of spaces, of dashes, and of what nobody sees.
 _BETWEEN_DIGITS: Final = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf", "Pd"})
 
@@ -76,6 +77,7 @@ class Order(Aggregate):
         def apply(self, aggregate: Order) -> None:
             aggregate.number, aggregate.customer_id, aggregate.lines = self.number, self.customer_id, self.lines
             aggregate.total, aggregate.placed_at = self.total, self.placed_at
+            aggregate.payment_method = self.payment_method
             aggregate.status, aggregate.reason = OrderStatus.PENDING, None
             aggregate.carrier, aggregate.tracking_number, aggregate.payment_id = None, None, None
 
@@ -136,6 +138,7 @@ class Order(Aggregate):
     lines: tuple[OrderLine, ...]
     total: Money
     placed_at: datetime
+    payment_method: str
     status: OrderStatus
     reason: str | None
     carrier: str | None
@@ -190,10 +193,6 @@ class Order(Aggregate):
         """The order cannot be met. Nothing happens unless it is PENDING or RESERVED."""
         if self.status in (OrderStatus.PENDING, OrderStatus.RESERVED):
             self.trigger_event(self.Rejected, timestamp=now, reason=reason)
-
-    def require_payable(self) -> None:
-        """Raises IllegalTransition unless it is RESERVED."""
-        self._require("paid", OrderStatus.RESERVED)
 
     def confirm(self, *, payment_id: UUID | None, now: datetime) -> None:
         """It is paid for, or will be outside (`payment_id` None). Raises IllegalTransition unless it is RESERVED."""

@@ -42,7 +42,7 @@ class User(Aggregate):
 
         def apply(self, aggregate: User) -> None:
             aggregate.email, aggregate.name, aggregate.roles = self.email, self.name, self.roles
-            aggregate.mfa_enabled, aggregate.erased = False, False
+            aggregate.mfa_enabled, aggregate.email_verified, aggregate.erased = False, False, False
 
     class ProfileUpdated(Aggregate.Event):
         TOPIC = "user.profile_updated"
@@ -50,7 +50,8 @@ class User(Aggregate):
         name: str | None
 
         def apply(self, aggregate: User) -> None:
-            aggregate.email = aggregate.email if self.email is None else self.email
+            if self.email is not None:
+                aggregate.email, aggregate.email_verified = self.email, False
             aggregate.name = aggregate.name if self.name is None else self.name
 
     class RoleGranted(Aggregate.Event):
@@ -100,18 +101,27 @@ class User(Aggregate):
         TOPIC = "user.sessions_revoked"
         reason: str
 
+    class EmailVerified(Aggregate.Event):
+        """The owner has read a mail to the present address."""
+
+        TOPIC = "user.email_verified"
+
+        def apply(self, aggregate: User) -> None:
+            aggregate.email_verified = True
+
     class Erased(Aggregate.Event):
         TOPIC = "user.erased"
         by: str
 
         def apply(self, aggregate: User) -> None:
             aggregate.email, aggregate.name, aggregate.roles = "", "", ()
-            aggregate.mfa_enabled, aggregate.erased = False, True
+            aggregate.mfa_enabled, aggregate.email_verified, aggregate.erased = False, False, True
 
     email: str
     name: str
     roles: tuple[Role, ...]
     mfa_enabled: bool
+    email_verified: bool
     erased: bool
 
     def __init__(self) -> None:
@@ -175,6 +185,12 @@ class User(Aggregate):
         self._require_account()
         if self.mfa_enabled:
             self.trigger_event(self.MfaDisabled, timestamp=now, reason=reason)
+
+    def verify_email(self, *, now: datetime) -> None:
+        """The present address is the owner's; nothing happens when that is known."""
+        self._require_account()
+        if not self.email_verified:
+            self.trigger_event(self.EmailVerified, timestamp=now)
 
     def erase(self, *, by: str, now: datetime) -> None:
         """Nothing personal is left; the second time nothing happens. What was sealed loses its key beside this."""

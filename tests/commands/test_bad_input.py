@@ -5,6 +5,7 @@ The input is made from the commands' own schemas: whatever a command takes, each
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,9 +14,11 @@ from pydantic import ValidationError
 
 from api.rest.forms import BY_NAME, PUBLIC, command_of, form_of, readable
 from commands.handling import Actor
-from commands.inventory import ReceiveStock, ReserveOrder
+from commands.inventory import ReceiveStock, ReserveOrders
+from commands.ports import TokenPurpose
 from commands.users import RegisterUser
 from domain.errors import DomainError, Forbidden, Unauthenticated
+from domain.identity import email_claim_id
 from domain.users import Role
 from tests.given import PASSWORD, SYSTEM, InMemory
 
@@ -67,6 +70,9 @@ GOOD: dict[str, Any] = {
     "reference": "pi_1",
     "url": "https://shop.example/hooks",
     "types": ["order.placed"],
+    "effectId": str(UUID(int=0xEF)),
+    "eventId": str(UUID(int=0xE)),
+    "template": "order_shipped",
 }
 # Texts that nothing takes, whatever the field.
 NEVER: set[str] = {"a NUL byte", "half a surrogate pair", "a megabyte", "a fraction", "not a number", "a huge number"}
@@ -82,9 +88,16 @@ async def world() -> tuple[InMemory, Actor, dict[str, str]]:
     user_id = (await kontor.execute(person)).aggregate_id
     actor = Actor.user(user_id, list(Role))
     order_id = await kontor.placed(actor, ("MUG", 1))
-    await kontor.execute(ReserveOrder(order_id=order_id))
+    await kontor.execute(ReserveOrders(order_ids=(order_id,)))
     await kontor.execute(ReceiveStock(sku="MUG", quantity=1))
-    return kontor, actor, {"orderId": str(order_id), "userId": str(user_id)}
+    token = await kontor.ports.account_tokens.make(
+        user_id,
+        TokenPurpose.PASSWORD_RESET,
+        address_id=email_claim_id(kontor.personal_data.digest("ada@example.com")),
+        expires_at=kontor.clock.now() + timedelta(minutes=1),
+        now=kontor.clock.now(),
+    )
+    return kontor, actor, {"orderId": str(order_id), "userId": str(user_id), "token": token}
 
 
 def fields_of(name: str) -> list[str]:

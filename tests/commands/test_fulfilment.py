@@ -8,33 +8,32 @@ from typing import Any
 import pytest
 
 from commands.handling import ANONYMOUS, Actor
-from commands.inventory import ReserveOrder
-from commands.orders import CancelOrder, ConfirmOrder, DeliverOrder, RefundOrder, RejectOrder, ShipOrder
+from commands.inventory import ReserveOrders
+from commands.orders import CancelOrder, DeliverOrder, RefundOrder, ShipOrder
 from commands.payments import (
     AuthorisePayment,
     CapturePayment,
     DeclinePayment,
     RefundPayment,
-    RequestPayment,
     VoidPayment,
 )
-from domain.errors import DomainError, Forbidden, IdempotencyKeyMismatch, IllegalTransition, Invalid, Unauthenticated
+from domain.errors import (
+    DomainError,
+    Forbidden,
+    IdempotencyKeyMismatch,
+    IllegalTransition,
+    Invalid,
+    NotFound,
+    Unauthenticated,
+)
 from domain.identity import OrderId, payment_id
 from tests.given import STAFF, SYSTEM, InMemory
 
 Made = Callable[[OrderId], Any]  # the command about this order
 
 
-def reserve(order: OrderId) -> ReserveOrder:
-    return ReserveOrder(order_id=order)
-
-
-def confirm(order: OrderId) -> ConfirmOrder:
-    return ConfirmOrder(order_id=order, payment_id=payment_id(order))
-
-
-def reject(order: OrderId) -> RejectOrder:
-    return RejectOrder(order_id=order, reason="declined")
+def reserve(order: OrderId) -> ReserveOrders:
+    return ReserveOrders(order_ids=(order,))
 
 
 def ship(order: OrderId, carrier: str = "Post", number: str = "RM1") -> ShipOrder:
@@ -51,10 +50,6 @@ def refund(order: OrderId, reason: str = "broken") -> RefundOrder:
 
 def cancel(order: OrderId) -> CancelOrder:
     return CancelOrder(order_id=order, reason="no")
-
-
-def request(order: OrderId, provider: str = "stripe") -> RequestPayment:
-    return RequestPayment(order_id=order, provider=provider)
 
 
 def authorise(order: OrderId, reference: str = "pi_1") -> AuthorisePayment:
@@ -88,20 +83,11 @@ async def after(*way: Made) -> tuple[InMemory, OrderId]:
 
 
 RESERVED: list[Made] = [reserve]
-SHIPPED: list[Made] = [reserve, confirm, ship]
-CAPTURED: list[Made] = [reserve, request, authorise, capture]
+SHIPPED: list[Made] = [reserve, authorise, ship]
+CAPTURED: list[Made] = [reserve, authorise, capture]
 # What was done before, what is asked, what the refusal says.
 REFUSED: dict[str, tuple[list[Made], Made, type[DomainError], str]] = {
-    "a pending order is confirmed": ([], confirm, IllegalTransition, "is PENDING; only a RESERVED"),
-    "an order is confirmed with another's payment": (
-        [reserve],
-        lambda order: ConfirmOrder(order_id=order, payment_id=order),
-        Invalid,
-        "is not order",
-    ),
-    "a payment of a pending order": ([], request, IllegalTransition, "is PENDING; only a RESERVED order can be paid"),
-    "a payment of a cancelled order": ([cancel], request, IllegalTransition, r"is CANCELLED \(no\); only a RESERVED"),
-    "a rejected order is confirmed": ([reject], confirm, IllegalTransition, r"is REJECTED \(declined\)"),
+    "a pending order is paid for": ([], authorise, NotFound, "There is no payment"),
     "a reserved order is shipped": (RESERVED, ship, IllegalTransition, "is RESERVED; only a CONFIRMED"),
     "a cancelled order is shipped": ([cancel], ship, IllegalTransition, r"is CANCELLED \(no\)"),
     "a shipped order is shipped by another": (
@@ -110,49 +96,42 @@ REFUSED: dict[str, tuple[list[Made], Made, type[DomainError], str]] = {
         IllegalTransition,
         "is SHIPPED",
     ),
-    "a carrier without name": ([reserve, confirm], lambda order: ship(order, carrier=" "), Invalid, "carrier has 0"),
-    "no tracking number": ([reserve, confirm], lambda order: ship(order, number=""), Invalid, "trackingNumber has 0"),
-    "a confirmed order is delivered": ([reserve, confirm], deliver, IllegalTransition, "CONFIRMED; only a SHIPPED"),
-    "a confirmed order is refunded": ([reserve, confirm], refund, IllegalTransition, "a SHIPPED or DELIVERED"),
+    "a carrier without name": ([reserve, authorise], lambda order: ship(order, carrier=" "), Invalid, "carrier has 0"),
+    "no tracking number": ([reserve, authorise], lambda order: ship(order, number=""), Invalid, "trackingNumber has 0"),
+    "a confirmed order is delivered": ([reserve, authorise], deliver, IllegalTransition, "CONFIRMED; only a SHIPPED"),
+    "a confirmed order is refunded": ([reserve, authorise], refund, IllegalTransition, "a SHIPPED or DELIVERED"),
     "a refund without reason": (SHIPPED, lambda order: refund(order, ""), Invalid, "reason has 0"),
     "a shipped order is cancelled": (SHIPPED, cancel, IllegalTransition, "a PENDING or RESERVED or CONFIRMED"),
-    "a rejection without reason": (
-        RESERVED,
-        lambda order: RejectOrder(order_id=order, reason=" "),
-        Invalid,
-        "reason has 0",
-    ),
-    "a provider without name": ([reserve], lambda order: request(order, ""), Invalid, "provider has 0"),
     "another reference": (
-        [reserve, request, authorise],
+        [reserve, authorise],
         lambda order: authorise(order, "pi_2"),
         IllegalTransition,
         "is AUTHORISED; .* must be REQUESTED",
     ),
-    "no reference": ([reserve, request], lambda order: authorise(order, ""), Invalid, "reference has 0"),
-    "a declined payment is authorised": ([reserve, request, decline], authorise, IllegalTransition, "is DECLINED"),
+    "no reference": ([reserve], lambda order: authorise(order, ""), Invalid, "reference has 0"),
+    "a declined payment is authorised": ([reserve, decline], authorise, IllegalTransition, "is DECLINED"),
     "a voided authorisation is made again": (
-        [reserve, request, authorise, void],
+        [reserve, authorise, void],
         authorise,
         IllegalTransition,
         "is VOIDED",
     ),
     "a requested payment is captured": (
-        [reserve, request],
+        [reserve],
         capture,
         IllegalTransition,
         "is REQUESTED; .* must be AUTHORISED",
     ),
-    "an authorised payment is declined": ([reserve, request, authorise], decline, IllegalTransition, "is AUTHORISED"),
+    "an authorised payment is declined": ([reserve, authorise], decline, IllegalTransition, "is AUTHORISED"),
     "a captured payment is voided": (CAPTURED, void, IllegalTransition, "is CAPTURED"),
     "an authorised payment is given back": (
-        [reserve, request, authorise],
+        [reserve, authorise],
         give_back,
         IllegalTransition,
         "must be CAPTURED",
     ),
-    "a refusal without reason": ([reserve, request], lambda order: decline(order, ""), Invalid, "reason has 0"),
-    "a void without reason": ([reserve, request], lambda order: void(order, ""), Invalid, "reason has 0"),
+    "a refusal without reason": ([reserve], lambda order: decline(order, ""), Invalid, "reason has 0"),
+    "a void without reason": ([reserve], lambda order: void(order, ""), Invalid, "reason has 0"),
     "money given back without reason": (CAPTURED, lambda order: give_back(order, ""), Invalid, "reason has 0"),
 }
 
@@ -170,18 +149,17 @@ async def test_what_the_state_does_not_allow_is_refused_and_stores_nothing(
 
 # What was done before, who asks, what is asked, what it stores: the first time alone.
 REPEATED: dict[str, tuple[list[Made], Actor, Made, list[str]]] = {
-    "confirm": ([reserve], SYSTEM, confirm, ["order.confirmed"]),
-    "reject": ([reserve], SYSTEM, reject, ["order.rejected"]),
-    "ship": ([reserve, confirm], STAFF, ship, ["order.shipped"]),
+    "ship": ([reserve, authorise], STAFF, ship, ["order.shipped"]),
     "deliver": (SHIPPED, STAFF, deliver, ["order.delivered"]),
     "refund": (SHIPPED, STAFF, refund, ["order.refunded"]),
-    "cancel": ([reserve, confirm], STAFF, cancel, ["order.cancelled"]),
-    "a late reject": (SHIPPED, SYSTEM, reject, []),
-    "request": ([reserve], SYSTEM, request, ["payment.requested"]),
-    "authorise": ([reserve, request], SYSTEM, authorise, ["payment.authorised"]),
-    "capture": ([reserve, request, authorise], SYSTEM, capture, ["payment.captured"]),
-    "decline": ([reserve, request], SYSTEM, decline, ["payment.declined"]),
-    "void": ([reserve, request, authorise], SYSTEM, void, ["payment.voided"]),
+    "cancel": ([reserve, authorise], STAFF, cancel, ["order.cancelled"]),
+    "reserve": ([], SYSTEM, reserve, ["order.reserved", "stock.reserved", "payment.requested"]),
+    "authorise for a cancelled order": ([reserve, cancel], SYSTEM, authorise, ["payment.authorised"]),
+    "decline for a cancelled order": ([reserve, cancel], SYSTEM, decline, ["payment.declined"]),
+    "authorise": ([reserve], SYSTEM, authorise, ["payment.authorised", "order.confirmed"]),
+    "capture": ([reserve, authorise], SYSTEM, capture, ["payment.captured"]),
+    "decline": ([reserve], SYSTEM, decline, ["payment.declined", "order.rejected"]),
+    "void": ([reserve, authorise], SYSTEM, void, ["payment.voided"]),
     "give back": (CAPTURED, SYSTEM, give_back, ["payment.refunded"]),
     "authorise after all of it was given back": ([*CAPTURED, give_back], SYSTEM, authorise, []),
 }
@@ -204,7 +182,7 @@ async def test_a_wish_is_fulfilled_once_with_a_key_and_without(
 
 
 async def test_a_key_that_was_used_for_another_parcel_is_refused() -> None:
-    kontor, order_id = await after(reserve, confirm)
+    kontor, order_id = await after(reserve, authorise)
     await kontor.execute(ship(order_id), STAFF, key="k")
     with pytest.raises(IdempotencyKeyMismatch):
         await kontor.execute(ship(order_id, number="RM2"), STAFF, key="k")
@@ -217,7 +195,7 @@ async def test_nobody_does_it_without_signing_in(wish: Made) -> None:
         await kontor.execute(wish(order_id), ANONYMOUS)
 
 
-@pytest.mark.parametrize("wish", [confirm, reject, request, authorise], ids=lambda each: each.__name__)
+@pytest.mark.parametrize("wish", [authorise, decline], ids=lambda each: each.__name__)
 async def test_nobody_from_outside_moves_money(wish: Made) -> None:
     kontor, order_id = await after(reserve)
     with pytest.raises(Forbidden):

@@ -15,7 +15,7 @@ from adapters.memory import MemoryEventStore, memory_ports
 from commands import COMMANDS
 from commands.catalogue import AddProduct
 from commands.handling import ANONYMOUS, ATTEMPTS_MAX, IDEMPOTENCY_KEY_LENGTH_MAX, Actor, Command, Result, Work
-from commands.inventory import ReceiveStock, ReleaseOrder, ReserveOrder
+from commands.inventory import ReceiveStock, ReleaseOrder, ReserveOrders
 from commands.orders import CancelOrder
 from commands.ports import Append, StoredCommand, StreamHead, VersionConflict
 from domain.errors import Conflict, Forbidden, IdempotencyKeyMismatch, Invalid, Unauthenticated
@@ -25,7 +25,7 @@ from tests.given import ADMIN, CUSTOMER, GBP_2_55, NOW, ORDER_ID, STAFF, SYSTEM,
 
 ADD_MUG = AddProduct(sku="MUG", name="Mug", price=GBP_2_55)
 FOR_STAFF = [ADD_MUG, ReceiveStock(sku="MUG", quantity=1)]
-FOR_SYSTEM = [ReserveOrder(order_id=ORDER_ID), ReleaseOrder(order_id=ORDER_ID)]
+FOR_SYSTEM = [ReserveOrders(order_ids=(ORDER_ID,)), ReleaseOrder(order_id=ORDER_ID)]
 FOR_SIGNED_IN = [order_of(("MUG", 1)), CancelOrder(order_id=ORDER_ID, reason="no")]
 
 
@@ -284,7 +284,7 @@ async def test_what_a_failing_handler_decided_is_not_stored() -> None:
 async def test_an_aggregate_of_another_kind_is_not_found() -> None:
     kontor = InMemory()
     await kontor.product("MUG")
-    work = Work(kontor.ports, SYSTEM, NOW)
+    work = Work(kontor.ports, SYSTEM, NOW, UUID(int=1))
     assert await work.load(StockItem, product_id("MUG")) is None
     assert work.collect_events() == []
 

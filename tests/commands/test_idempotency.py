@@ -15,7 +15,7 @@ from commands.handling import Command, Pipeline, Result, Work, anyone
 from commands.inventory import ReceiveStock
 from domain.catalogue import Product
 from domain.errors import BadCredentials, IdempotencyInProgress, IdempotencyPreviousFailed, NotFound
-from tests.commands.test_handling import racing
+from tests.commands.test_handling import LateStore, racing
 from tests.given import GBP_2_55, NOW, SYSTEM, InMemory
 
 ADD_MUG = AddProduct(sku="MUG", name="Mug", price=GBP_2_55)
@@ -64,6 +64,16 @@ async def test_a_second_request_that_comes_early_waits_for_the_first_and_answers
     outcomes = await asyncio.gather(*(kontor.execute(ADD_MUG, key="k") for _ in range(5)))
     assert sorted(outcome.replayed for outcome in outcomes) == [False, True, True, True, True]
     assert len({outcome.command_id for outcome in outcomes}) == 1
+
+
+async def test_a_request_that_another_process_executes_meanwhile_is_not_refused_for_what_it_did_itself() -> None:
+    store = LateStore()
+    kontor = InMemory(replace(memory_ports(), store=store))
+    first = await kontor.execute(ADD_MUG, key="k")
+    store.blind = 1  # the second has asked before the first was stored, and decides after it
+    again = await kontor.execute(ADD_MUG, key="k")
+    assert (again.replayed, again.command_id) == (True, first.command_id)
+    assert store.event_types == ["product.added"]
 
 
 async def test_a_refusal_that_is_on_record_stays_the_answer_of_its_key() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -16,10 +17,11 @@ from commands.inventory import (
     ExpireHolds,
     ReceiveStock,
     ReleaseOrder,
-    ReserveOrder,
+    ReserveOrders,
 )
+from commands.orders import CancelOrder
 from domain.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, StockInsufficient, Unauthenticated
-from domain.identity import OrderId
+from domain.identity import OrderId, event_id, payment_id, stock_item_id
 from domain.inventory import HOLD_S_MAX, StockItem
 from domain.orders import Order, OrderStatus
 from domain.quantity import QUANTITY_MAX
@@ -195,10 +197,51 @@ async def test_two_lines_of_one_sku_lack_when_their_sum_does() -> None:
     assert (await kontor.stock("MUG")).holds == {}
 
 
-@pytest.mark.parametrize("command", [ReserveOrder, ReleaseOrder, DispatchOrder, ExpireHolds])
-async def test_an_unknown_order_is_not_found(command: type) -> None:
+@pytest.mark.parametrize(
+    "command",
+    [
+        ReserveOrders(order_ids=(ORDER_ID,)),
+        *(each(order_id=ORDER_ID) for each in (ReleaseOrder, DispatchOrder, ExpireHolds)),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+async def test_an_unknown_order_is_not_found(command: Any) -> None:
     with pytest.raises(NotFound):
-        await InMemory().execute(command(order_id=ORDER_ID))
+        await InMemory().execute(command)
+
+
+async def test_orders_reserved_together_are_decided_one_after_the_other_in_one_save() -> None:
+    kontor = InMemory()
+    await kontor.product("MUG", units=5)
+    customer = await kontor.customer()
+    orders = [await kontor.placed(customer, ("MUG", units)) for units in (2, 4, 3, 1)]
+    unknown = OrderId(UUID(int=99))
+    await kontor.execute(CancelOrder(order_id=orders[0], reason="no"), customer)
+    appends = len(kontor.store.appends)
+    for _ in range(2):  # the second finds them decided
+        await kontor.execute(ReserveOrders(order_ids=(*orders, unknown, orders[1])))
+    assert len(kontor.store.appends) == appends + 1
+    statuses = [(await kontor.order(order_id)).status.value for order_id in orders]
+    assert statuses == ["CANCELLED", "RESERVED", "REJECTED", "RESERVED"]
+    assert held(await kontor.stock("MUG")) == {orders[1]: 4, orders[3]: 1}
+
+
+async def test_what_is_reserved_together_is_caused_by_the_placing_of_each_order() -> None:
+    kontor = InMemory()
+    await kontor.product("MUG", units=5)
+    customer = await kontor.customer()
+    orders = [await kontor.placed(customer, ("MUG", units)) for units in (2, 9)]
+    await kontor.execute(ReserveOrders(order_ids=tuple(orders)))
+    causes = kontor.store.appends[-1].causes
+    item = stock_item_id("MUG")
+    assert {key: cause for key, cause in causes.items() if key[0] != item} == {
+        (orders[0], 2): event_id(orders[0], 1),
+        (payment_id(orders[0]), 1): event_id(orders[0], 1),
+        (orders[1], 2): event_id(orders[1], 1),
+    }
+    assert [causes[key] for key in sorted(key for key in causes if key[0] == item)] == [
+        event_id(order_id, 1) for order_id in orders
+    ]
 
 
 def counted(on_hand: int = 7, **more: Any) -> AdjustStock:

@@ -17,6 +17,8 @@ ADA, BOB = UserId(UUID(int=0xADA)), UserId(UUID(int=0xB0B))
 SIGN_IN: Decision = ("sign_in", {"session_id": SESSION, "user_agent": "x" * 300})
 ENABLE: Decision = ("enable_mfa", {"reason": "confirmed"})
 ERASE: Decision = ("erase", {"by": "user:1"})
+VERIFY: Decision = ("verify_email", {})
+MOVE: Decision = ("update_profile", {"sealed_email": "e2", "sealed_name": None})
 GRANT: Decision = ("grant", {"role": Role.STAFF, "by": "user:1"})
 PLAIN: list[Decision] = []
 
@@ -68,6 +70,14 @@ RECORDED: dict[str, tuple[list[Decision], Decision, list[Told]]] = {
     "a second factor again": ([ENABLE], ENABLE, []),
     "no second factor": ([ENABLE], ("disable_mfa", {"reason": "no"}), [("user.mfa_disabled", {"reason": "no"})]),
     "no second factor again": (PLAIN, ("disable_mfa", {"reason": "no"}), []),
+    "a verified address": (PLAIN, VERIFY, [("user.email_verified", {})]),
+    "a verified address again": ([VERIFY], VERIFY, []),
+    "another address verified": ([VERIFY, MOVE], VERIFY, [("user.email_verified", {})]),
+    "a verified address under another name": (
+        [VERIFY, ("update_profile", {"sealed_email": None, "sealed_name": "n2"})],
+        VERIFY,
+        [],
+    ),
     "erased": (PLAIN, ERASE, [("user.erased", {"by": "user:1"})]),
     "erased again": ([ERASE], ERASE, []),
 }
@@ -90,8 +100,9 @@ def test_an_erased_account_decides_nothing(decision: Decision) -> None:
 
 
 def test_an_erased_account_knows_nothing_personal() -> None:
-    user = decide(registered(), GRANT, ENABLE, ERASE)
+    user = decide(registered(), GRANT, ENABLE, VERIFY, ERASE)
     assert (user.email, user.name, user.roles, user.mfa_enabled, user.erased) == ("", "", (), False, True)
+    assert user.email_verified is False
 
 
 def claimed() -> EmailClaim:

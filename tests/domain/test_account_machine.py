@@ -17,13 +17,13 @@ roles = st.sampled_from(list(Role))
 
 
 class Life(RuleBasedStateMachine):
-    """`roles`, `mfa` and `erased` are what the account should be."""
+    """`roles`, `mfa`, `verified` and `erased` are what the account should be."""
 
     def __init__(self) -> None:
         super().__init__()
         self.user = registered()
         self.events = list(self.user.collect_events())
-        self.roles, self.mfa, self.erased = {Role.CUSTOMER}, False, False
+        self.roles, self.mfa, self.verified, self.erased = {Role.CUSTOMER}, False, False, False
 
     def _decide(self, decision: Decision, *, events: int) -> bool:
         """True when it was taken; the number of events it should have made."""
@@ -56,7 +56,13 @@ class Life(RuleBasedStateMachine):
     @rule(email=st.none() | st.just("e2"), name=st.none() | st.just("n2"))
     def profile(self, email: str | None, name: str | None) -> None:
         given = {"sealed_email": email, "sealed_name": name}
-        self._decide(("update_profile", given), events=bool(email or name))
+        if self._decide(("update_profile", given), events=bool(email or name)) and email:
+            self.verified = False
+
+    @rule()
+    def verify(self) -> None:
+        if self._decide(("verify_email", {}), events=not self.verified):
+            self.verified = True
 
     @rule()
     def sign_in(self) -> None:
@@ -69,11 +75,12 @@ class Life(RuleBasedStateMachine):
     @rule(really=st.integers(0, 5))
     def erase(self, really: int) -> None:
         if really == 0 and self._decide(("erase", {"by": "user:1"}), events=not self.erased):
-            self.roles, self.mfa, self.erased = set(), False, True
+            self.roles, self.mfa, self.verified, self.erased = set(), False, False, True
 
     @invariant()
     def the_log_says_the_same(self) -> None:
         assert (set(self.user.roles), self.user.mfa_enabled, self.user.erased) == (self.roles, self.mfa, self.erased)
+        assert self.user.email_verified == self.verified
         assert len(self.user.roles) == len(self.roles)
         assert vars(replayed(self.events)) == vars(self.user)
         assert [event.originator_version for event in self.events] == list(range(1, len(self.events) + 1))

@@ -13,6 +13,7 @@ from domain.identity import (
     SHARDS,
     email_claim_id,
     event_id,
+    event_id_text,
     product_id,
     shard_of,
     slug_claim_id,
@@ -49,3 +50,8 @@ def test_there_are_as_many_shards_as_partitions_were_made() -> None:
 def test_ids_are_equal_only_for_equal_names(one: str, other: str) -> None:
     assert (product_id(one) == product_id(other)) == (one == other)
     assert len({product_id(one), stock_item_id(one), email_claim_id(one)}) == 3
+
+
+@given(st.uuids(), st.integers(1, 10**9))
+def test_the_text_of_an_event_id_is_that_of_the_id(aggregate_id: UUID, version: int) -> None:
+    assert event_id_text(aggregate_id, version) == str(event_id(aggregate_id, version))

@@ -1,0 +1,31 @@
+"""What is done in the world because of an event: the words in which it is planned. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """Something to be done in the world because of an event, once: `(event_id, effect)` is its name. Effects of one
+    kind (`payment` of `payment.capture`) about one subject are done one after the other."""
+
+    event_id: UUID
+    effect: str
+    subject_id: UUID
+    due_at: datetime | None = None  # None: at once
+    give_up_at: datetime | None = None
+
+    @property
+    def kind(self) -> str:
+        return self.effect.partition(".")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """What was planned for a subject is not wanted any more."""
+
+    effect: str
+    subject_id: UUID

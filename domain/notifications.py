@@ -1,0 +1,104 @@
+"""A mail to a person: sent, or never to be sent. What it said is nowhere: it is made anew from the facts it tells of.
+
+It is recorded once, by the effect that asked for it, so that whoever repeats the effect can see that it is done.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+from eventsourcing.domain import Aggregate
+
+from domain.identity import NotificationId, UserId
+from domain.text import plain_text
+
+REASON_LENGTH_MAX: Final = 200
+
+
+class MailTemplate(StrEnum):
+    """What a mail tells. The names are stored for ever."""
+
+    ORDER_CONFIRMED = "order_confirmed"
+    ORDER_SHIPPED = "order_shipped"
+    ORDER_CANCELLED = "order_cancelled"
+    ORDER_REJECTED = "order_rejected"
+    ORDER_REFUNDED = "order_refunded"
+    EMAIL_VERIFICATION = "email_verification"
+    EMAIL_VERIFIED = "email_verified"
+    PASSWORD_RESET = "password_reset"  # noqa: S105  # a name, not a secret
+    PASSWORD_CHANGED = "password_changed"  # noqa: S105  # a name, not a secret
+
+
+class Notification(Aggregate):
+    """One mail to one person about one event. Its id is derived from its effect's."""
+
+    TOPIC = "notification"
+
+    # TOPICs and field names are stored for ever: a changed shape is a new class_version with an upcaster.
+    class Created(Aggregate.Created):
+        """The mail server has taken it."""
+
+        TOPIC = "notification.sent"
+        template: MailTemplate
+        user_id: UserId
+        event_id: UUID
+
+        def apply(self, aggregate: Notification) -> None:
+            aggregate.template, aggregate.user_id, aggregate.event_id = self.template, self.user_id, self.event_id
+            aggregate.failure = None
+
+    class Failed(Aggregate.Created):
+        """It will never be sent. `reason` holds nothing personal."""
+
+        TOPIC = "notification.failed"
+        template: MailTemplate
+        user_id: UserId
+        event_id: UUID
+        reason: str
+
+        def apply(self, aggregate: Notification) -> None:
+            aggregate.template, aggregate.user_id, aggregate.event_id = self.template, self.user_id, self.event_id
+            aggregate.failure = self.reason
+
+    template: MailTemplate
+    user_id: UserId
+    event_id: UUID
+    failure: str | None
+
+    def __init__(self) -> None:
+        """State comes from events alone."""
+
+    @classmethod
+    def sent(
+        cls, *, notification_id: NotificationId, template: MailTemplate, user_id: UserId, event_id: UUID, now: datetime
+    ) -> Notification:
+        """A mail that the server has taken."""
+        return cls._create(
+            cls.Created, id=notification_id, timestamp=now, template=template, user_id=user_id, event_id=event_id
+        )
+
+    @classmethod
+    def failed(
+        cls,
+        *,
+        notification_id: NotificationId,
+        template: MailTemplate,
+        user_id: UserId,
+        event_id: UUID,
+        reason: str,
+        now: datetime,
+    ) -> Notification:
+        """A mail that will never be sent. Raises Invalid for a reason that is empty or too long."""
+        reason = plain_text(reason, field="reason", length_max=REASON_LENGTH_MAX)
+        return cls._create(
+            cls.Failed,
+            id=notification_id,
+            timestamp=now,
+            template=template,
+            user_id=user_id,
+            event_id=event_id,
+            reason=reason,
+        )
