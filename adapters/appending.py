@@ -105,12 +105,13 @@ def packed(append: Append, rows: Iterable[PendingRow]) -> Packed:
     """The append with its events."""
     command_id = append.command_id.bytes
     correlation_id = command_id if append.correlation_id is append.command_id else append.correlation_id.bytes
-    causation = _NO_CAUSE if append.causation_id is None else field(UUID_OID, append.causation_id.bytes)
+    usual, causes = _cause(append.causation_id), append.causes
     actor = repeated_text_field(append.actor)
     pieces: list[bytes] = []
     count = 0
     for aggregate_id, version, topic, state, schema_version, context in rows:
         kind = _kind_fields(topic, context)
+        causation = _cause(causes.get((aggregate_id, version), append.causation_id)) if causes else usual
         length = _EVENT_LENGTH + len(causation) + len(kind) + len(actor) + _FIELD_HEAD + len(state)
         head = _EVENT.pack(
             length, _EVENT_FIELDS, UUID_OID, 16, aggregate_id.bytes, BIGINT_OID, 8, version,
@@ -123,6 +124,10 @@ def packed(append: Append, rows: Iterable[PendingRow]) -> Packed:
     name, digest = repeated_text_field(append.command_name), field(BYTEA_OID, append.request_digest)
     command = b"".join((name, actor, digest, field(JSONB_OID, _JSONB_VERSION + result)))
     return Packed(count, b"".join(pieces), command_id, command)
+
+
+def _cause(causation_id: UUID | None) -> bytes:
+    return _NO_CAUSE if causation_id is None else field(UUID_OID, causation_id.bytes)
 
 
 @cache

@@ -7,7 +7,7 @@ wrappers, so that SQL, Kafka consumers and files read the same JSON. Upcasters r
 from __future__ import annotations
 
 import keyword
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, cast
@@ -71,15 +71,14 @@ class EventMapper(Mapper[UUID]):
     ) -> DomainEventProtocol[UUID]:
         """The event of its present class. Raises MapperDeserialisationError."""
         try:
-            event_class: Any = resolve_topic(event_type)
+            event_class, upcasts, renamed, columns = _reading(event_type, schema_version)
             fields: dict[str, Any] = msgspec.json.decode(state)
-            for old in range(schema_version, schema_version_of(event_class)):
-                getattr(event_class, f"upcast_v{old}_v{old + 1}")(fields)
-            for name, stored_name in renamed_fields(event_class).items():
+            for upcast in upcasts:
+                getattr(event_class, upcast)(fields)
+            for name, stored_name in renamed:
                 fields[name] = fields.pop(stored_name)
+            fields |= columns
             fields["originator_id"], fields["originator_version"] = aggregate_id, version
-            if issubclass(event_class, Aggregate.Created):
-                fields["originator_topic"] = aggregate_type_of(event_type)
             return cast("DomainEventProtocol[UUID]", msgspec.convert(fields, event_class))
         except Exception as error:
             raise MapperDeserialisationError(
@@ -90,6 +89,22 @@ class EventMapper(Mapper[UUID]):
 def schema_version_of(event_class: type[Any]) -> int:
     """The version of the class's fields; goes up with an `upcast_vN_vN+1` beside it."""
     return getattr(event_class, "class_version", 1)
+
+
+@cache
+def _reading(
+    event_type: str, schema_version: int
+) -> tuple[Any, Sequence[str], Sequence[tuple[str, str]], Mapping[str, str]]:
+    """How an event of this type is read: its class, its upcasters, its renamed fields, and what its type says."""
+    event_class: Any = resolve_topic(event_type)
+    known = schema_version_of(event_class)
+    if schema_version > known:  # its fields might fit, and mean something else
+        raise ValueError(f"this code knows versions up to {known}; a newer one has written it and can read it")
+    versions = range(schema_version, known)
+    upcasts = [f"upcast_v{old}_v{old + 1}" for old in versions]
+    is_first = issubclass(event_class, Aggregate.Created)
+    columns = {"originator_topic": aggregate_type_of(event_type)} if is_first else {}
+    return event_class, upcasts, list(renamed_fields(event_class).items()), columns
 
 
 @cache

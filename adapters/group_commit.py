@@ -202,6 +202,9 @@ class GroupCommit:
                 else:
                     await self._store(connection, batch)
                     return
+            except psycopg.errors.DiskFull as error:
+                # The connection is well, and waiting would not help: this is for people to end.
+                raise StoreUnavailable("The disk of the database is full, and this was not stored.") from error
             except (psycopg.OperationalError, psycopg.InterfaceError) as error:
                 lost, self._row_types = True, None
                 log.warning("group_commit_connection_lost", appends=len(batch), error=str(error))

@@ -17,7 +17,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from adapters.aggregate_cache import AggregateCache, Seen, copy_of
 from adapters.event_codec import EventMapper
-from adapters.packed_arrays import BIGINT_OID, UUID_OID, PackedArray, array, bigint_element, uuid_element
+from adapters.packed_arrays import bigints, uuids
 from adapters.snapshots import SnapshotWriter, restored, shape
 from commands.ports import StreamHead
 from domain import CONTEXT_OF, aggregate_type_of
@@ -117,8 +117,8 @@ class GroupLoad:
     async def _advance(self, seen: dict[UUID, Seen], wanted_shape: str) -> dict[UUID, Seen]:
         """Bring them to the end of their streams; returns those whose snapshot cannot be read, at their beginning."""
         known = [
-            PackedArray(array(UUID_OID, len(seen), map(uuid_element, seen))),
-            PackedArray(array(BIGINT_OID, len(seen), [bigint_element(each.version) for each in seen.values()])),
+            uuids(list(seen)),
+            bigints([each.version for each in seen.values()]),
             wanted_shape,
         ]
         async with self._pool.connection() as connection:

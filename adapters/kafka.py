@@ -62,7 +62,7 @@ def producer(servers: str) -> AIOKafkaProducer:
         bootstrap_servers=servers,
         acks="all",
         enable_idempotence=True,
-        linger_ms=5,
+        linger_ms=0,
         max_batch_size=256 * 1024,
         max_request_size=RECORD_BYTES_MAX,
         request_timeout_ms=15_000,

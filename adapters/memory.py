@@ -19,6 +19,7 @@ from eventsourcing.domain import Aggregate, CanMutateAggregate
 from eventsourcing.persistence import StoredEvent
 
 from adapters.event_codec import EventMapper
+from adapters.memory_tokens import MemoryAccountTokens
 from commands.ports import Append, CommandRepeated, Ports, StoredCommand, StreamHead, VersionConflict
 from domain import CONTEXT_OF, aggregate_type_of
 from domain.errors import IllegalTransition
@@ -35,6 +36,7 @@ class MemoryEventStore:
         self.appends: list[Append] = []
         self._mapper = EventMapper()
         self._heads: dict[UUID, StreamHead] = {}
+        self._streams: dict[UUID, list[StoredEvent]] = {}
         self._commands: dict[UUID, StoredCommand] = {}
 
     @property
@@ -49,14 +51,15 @@ class MemoryEventStore:
 
     async def load(self, aggregate_ids: Sequence[UUID]) -> dict[UUID, tuple[Aggregate, StreamHead]]:
         """See `commands.ports.EventStore.load`."""
-        wanted = self._heads.keys() & set(aggregate_ids)
-        aggregates: dict[UUID, Aggregate | None] = dict.fromkeys(wanted)
-        for stored in self.stored:
-            aggregate_id = cast("UUID", stored.originator_id)
-            if aggregate_id in wanted:
+        loaded: dict[UUID, tuple[Aggregate, StreamHead]] = {}
+        for aggregate_id in dict.fromkeys(aggregate_ids):
+            aggregate: Aggregate | None = None
+            for stored in self._streams.get(aggregate_id, ()):
                 event = cast("CanMutateAggregate[UUID]", self._mapper.to_domain_event(stored))
-                aggregates[aggregate_id] = event.mutate(aggregates[aggregate_id])
-        return {key: (found, self._heads[key]) for key, found in aggregates.items() if found is not None}
+                aggregate = event.mutate(aggregate)
+            if aggregate is not None:
+                loaded[aggregate_id] = (aggregate, self._heads[aggregate_id])
+        return loaded
 
     async def append(self, append: Append) -> tuple[StreamHead, ...]:
         """See `commands.ports.EventStore.append`; it is never Overloaded."""
@@ -76,6 +79,8 @@ class MemoryEventStore:
         # Nothing above has changed anything, so a refused append leaves no trace.
         self._commands[append.command_id] = StoredCommand(append.command_id, append.request_digest, result, heads)
         self.stored.extend(rows)
+        for row in rows:
+            self._streams.setdefault(cast("UUID", row.originator_id), []).append(row)
         self.appends.append(append)
         self._heads |= moved
         return heads
@@ -231,6 +236,18 @@ class MemoryWebhookSecrets:
         self._kept.pop(endpoint_id, None)
 
 
+@dataclass(slots=True)
+class MemoryEffects:
+    """See `commands.ports.Effects`. `planned` has the subject of each event's effect."""
+
+    planned: dict[tuple[UUID, str], UUID] = field(default_factory=dict)
+
+    async def plan(self, *, effect: str, event_id: UUID, subject_id: UUID, now: datetime) -> None:
+        """See `commands.ports.Effects.plan`."""
+        del now
+        self.planned.setdefault((event_id, effect), subject_id)
+
+
 class MemoryOrderNumbers:
     """See `commands.ports.OrderNumbers`: K1, K2 and so on."""
 
@@ -300,9 +317,12 @@ def memory_ports() -> Ports:
         sessions=MemorySessions(personal_data),
         mfa=MemoryMfa(personal_data),
         webhook_secrets=MemoryWebhookSecrets(),
+        account_tokens=MemoryAccountTokens(personal_data.is_destroyed),
+        effects=MemoryEffects(),
         order_numbers=MemoryOrderNumbers(),
         clock=FixedClock(),
         ids=CountedIds(),
         meter=MemoryMeter(),
+        payment_provider="stripe",
         digest_key=b"memory",
     )

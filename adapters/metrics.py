@@ -33,6 +33,59 @@ FLUSH_SECONDS: Final = Histogram(
     "kontor_flush_seconds", "How long flushes of the log took.", buckets=BUCKETS_S, registry=REGISTRY
 )
 QUEUED_APPENDS: Final = Gauge("kontor_queued_appends", "Appends that wait for a flush.", registry=REGISTRY)
+SOCKETS: Final = Gauge("kontor_websockets", "Open WebSocket connections.", registry=REGISTRY)
+SUBSCRIPTIONS: Final = Gauge("kontor_subscriptions", "Open subscriptions of a field.", ("field",), registry=REGISTRY)
+SUBSCRIPTIONS_TOO_SLOW: Final = Counter(
+    "kontor_subscriptions_too_slow", "Subscriptions ended because too little was taken.", ("field",), registry=REGISTRY
+)
+_GENERATION: Final = ("view", "generation")
+VIEW_EVENTS_BEHIND: Final = Gauge(
+    "kontor_view_events_behind",
+    "Events a generation of a view has not applied; estimated for a shard with more than 10,000.",
+    _GENERATION,
+    registry=REGISTRY,
+)
+VIEW_EVENTS_DONE: Final = Gauge(
+    "kontor_view_events_done",
+    "Events a generation that is being built has applied; after a start of this process at first too few.",
+    _GENERATION,
+    registry=REGISTRY,
+)
+VIEW_PARKED: Final = Gauge(
+    "kontor_view_parked_aggregates",
+    "Aggregates with an event that a generation of a view could not apply.",
+    _GENERATION,
+    registry=REGISTRY,
+)
+EFFECTS: Final = Gauge(
+    "kontor_effects", "Effects of a kind that are due (waiting) or given up.", ("kind", "state"), registry=REGISTRY
+)
+EFFECTS_OLDEST_S: Final = Gauge(
+    "kontor_effects_oldest_due_seconds",
+    "How long the oldest effect of a kind is due.",
+    ("kind",),
+    registry=REGISTRY,
+)
+BREAKER_STATE: Final = Gauge(
+    "kontor_breaker_state",
+    "1 for the state of a provider's circuit breaker: closed, open or half_open.",
+    ("kind", "state"),
+    registry=REGISTRY,
+)
+REFRESH_TOKENS_REUSED: Final = Counter(
+    "kontor_refresh_tokens_reused",
+    "Refresh tokens that were used a second time: their sessions were ended, for a copy is out.",
+    registry=REGISTRY,
+)
+RATE_LIMITED: Final = Counter(
+    "kontor_rate_limited", "Attempts that were refused because there had been too many.", registry=REGISTRY
+)
+VIEW_STATE: Final = Gauge(
+    "kontor_view_state",
+    "1 for the state a generation of a view is in: live, filling, beside, previous, or stopped.",
+    (*_GENERATION, "state"),
+    registry=REGISTRY,
+)
 
 
 class PrometheusMeter:

@@ -8,7 +8,8 @@ packed once. A row is its number of fields, and for each its type and its elemen
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 from uuid import UUID
@@ -23,6 +24,10 @@ _LENGTH: Final = struct.Struct(">i")
 _FIELD: Final = struct.Struct(">Ii")  # type, length
 _UUID_LENGTH: Final = _LENGTH.pack(16)
 _BIGINT: Final = struct.Struct(">iq")
+_SMALLINT: Final = struct.Struct(">ih")
+_NULL: Final = _LENGTH.pack(-1)
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 REPEATED_MAX: Final = 10_000  # actors are as many as users
 
 # The types of pg_type, by their fixed ids.
@@ -33,6 +38,7 @@ SMALLINT_OID: Final = 21
 INT_OID: Final = 23
 BIGINT_OID: Final = 20
 JSONB_OID: Final = 3802
+TIMESTAMPTZ_OID: Final = 1184
 
 # As struct formats: a field of such a type in a row, to be given its type, its length and its value.
 UUID_FIELD: Final = "Ii16s"
@@ -92,7 +98,7 @@ def number(value: bytes | None) -> int:
 
 
 class PackedArray:
-    """An array for a psycopg cursor: give it to a `%b` placeholder that is cast to the array's type."""
+    """An array: `data` for a prepared connection; a psycopg cursor takes it for a `%b` that is cast to its type."""
 
     __slots__ = ("data",)
 
@@ -112,3 +118,29 @@ class PackedArrayDumper(Dumper):
 
 # The type is ours alone, so every connection may know it.
 psycopg.adapters.register_dumper(PackedArray, PackedArrayDumper)
+
+
+def uuids(values: Sequence[UUID]) -> PackedArray:
+    """A uuid[]."""
+    return PackedArray(array(UUID_OID, len(values), map(uuid_element, values)))
+
+
+def texts(values: Sequence[str]) -> PackedArray:
+    """A text[]."""
+    return PackedArray(array(TEXT_OID, len(values), [bytea_element(value.encode()) for value in values]))
+
+
+def smallints(values: Sequence[int]) -> PackedArray:
+    """A smallint[]."""
+    return PackedArray(array(SMALLINT_OID, len(values), [_SMALLINT.pack(2, value) for value in values]))
+
+
+def bigints(values: Sequence[int]) -> PackedArray:
+    """A bigint[]."""
+    return PackedArray(array(BIGINT_OID, len(values), map(bigint_element, values)))
+
+
+def timestamps(values: Sequence[datetime | None]) -> PackedArray:
+    """A timestamptz[]."""
+    elements = [_NULL if value is None else bigint_element((value - _EPOCH) // _MICROSECOND) for value in values]
+    return PackedArray(array(TIMESTAMPTZ_OID, len(values), elements))

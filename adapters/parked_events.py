@@ -22,7 +22,7 @@ PARKED_AGGREGATES_MAX: Final = 100
 REASON_LENGTH_MAX: Final = 1_000
 
 # Every aggregate of which something is parked for a follower; not many more than PARKED_AGGREGATES_MAX.
-PARKED_AGGREGATES: Final = "SELECT DISTINCT aggregate_id FROM parked_events WHERE follower = %s"
+PARKED_AGGREGATES: Final = "SELECT DISTINCT follower, aggregate_id FROM parked_events WHERE follower = ANY(%b::text[])"
 
 Wish = Literal["retry", "discard"]
 

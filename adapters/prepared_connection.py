@@ -8,8 +8,11 @@ its parameters are bytes already, and the socket stays registered with the event
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, Final
 
 import psycopg
@@ -19,8 +22,11 @@ Row = tuple[bytes | None, ...]
 
 APPLICATION: Final = "kontor.group-commit"
 CONNECT_S_MAX: Final = 5
+LOOK_S: Final = 1.0  # while an answer is waited for
 _BINARY: Final = 1
-_NO_ANSWER: Final = "the connection was closed before the answer"
+
+
+_PLACEHOLDER: Final = re.compile("%[sb]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,33 +36,68 @@ class Statement:
     name: bytes
     text: bytes
 
+    @classmethod
+    def of(cls, query: str) -> Statement:
+        """One that is written for cursors, with `%s` and `%b` for its parameters; named after its text."""
+        numbers = count(1)
+        text = _PLACEHOLDER.sub(lambda _: f"${next(numbers)}", query).encode()
+        return cls(hashlib.blake2b(text, digest_size=16).hexdigest().encode(), text)
+
+
+Call = tuple[Statement, Sequence[bytes]]  # with its parameters, in the binary format
+
 
 class PreparedConnection:
-    """Opened when it is wanted, and again after it was lost. One statement at a time; not for several tasks."""
+    """Opened when it is wanted, and again after it was closed. One flight at a time; not for several tasks.
 
-    def __init__(self, conninfo: str) -> None:
+    `name` is what the server calls it."""
+
+    def __init__(self, conninfo: str, *, name: str = APPLICATION) -> None:
         self._conninfo = conninfo
+        self._name = name
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._socket: int | None = None  # as long as it is watched
         self._prepared: set[bytes] = set()
         self._results: list[pq.abc.PGresult] = []
         self._answered: asyncio.Future[None] | None = None
+        self._look: asyncio.TimerHandle | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Was it open, and is known to be so no more?"""
+        return self._connection is not None and self._socket is None
 
     async def execute(self, statement: Statement, parameters: Sequence[bytes]) -> list[Row]:
-        """The rows, in the binary format. Raises psycopg's error of the server's SQLSTATE, or OperationalError when
-        the connection is lost: whether the statement took effect is then unknown."""
+        """The rows, in the binary format; see `execute_all`."""
+        (rows,) = await self.execute_all([(statement, parameters)])
+        return rows
+
+    async def execute_all(self, calls: Sequence[Call]) -> list[list[Row]]:
+        """The rows of each, in the binary format, in one round trip and, unless they begin or end one themselves, in
+        one transaction. None after one that fails is executed.
+
+        Raises psycopg's error of the server's SQLSTATE, or OperationalError when the connection is lost: whether the
+        statements took effect is then unknown."""
         pgconn = (self._connection or await self._opened()).pgconn
-        if statement.name not in self._prepared:
-            pgconn.send_prepare(statement.name, statement.text)
-            await self._answer(pgconn)
-            self._prepared.add(statement.name)
-        pgconn.send_query_prepared(
-            statement.name, parameters, param_formats=[_BINARY] * len(parameters), result_format=_BINARY
-        )
-        result = await self._answer(pgconn)
-        return [
-            tuple(result.get_value(row, column) for column in range(result.nfields)) for row in range(result.ntuples)
-        ]
+        preparing: list[bytes | None] = []  # for each answer the statement that it prepares
+        for statement, parameters in calls:
+            if statement.name not in self._prepared and statement.name not in preparing:
+                pgconn.send_prepare(statement.name, statement.text)
+                preparing.append(statement.name)
+            pgconn.send_query_prepared(
+                statement.name, parameters, param_formats=[_BINARY] * len(parameters), result_format=_BINARY
+            )
+            preparing.append(None)
+        pgconn.pipeline_sync()
+        rows = []
+        for prepared, result in zip(preparing, await self._answers(pgconn), strict=True):
+            if result.status == pq.ExecStatus.FATAL_ERROR:
+                raise _error_of(result)
+            if prepared is not None:
+                self._prepared.add(prepared)
+            else:
+                rows.append(_rows_of(result))
+        return rows
 
     async def close(self) -> None:
         """Give it up; the next use opens another."""
@@ -69,29 +110,49 @@ class PreparedConnection:
 
     async def _opened(self) -> psycopg.AsyncConnection[Any]:
         connection = await psycopg.AsyncConnection.connect(
-            self._conninfo, autocommit=True, application_name=APPLICATION, connect_timeout=CONNECT_S_MAX
+            self._conninfo,
+            autocommit=True,
+            application_name=self._name,
+            connect_timeout=CONNECT_S_MAX,
         )
+        connection.pgconn.enter_pipeline_mode()
         self._connection, self._socket = connection, connection.pgconn.socket
         asyncio.get_running_loop().add_reader(self._socket, self._readable, connection.pgconn)
         return connection
 
-    async def _answer(self, pgconn: pq.abc.PGconn) -> pq.abc.PGresult:
+    async def _answers(self, pgconn: pq.abc.PGconn) -> list[pq.abc.PGresult]:
         answered = self._answered = asyncio.get_running_loop().create_future()
+        self._look_again(pgconn)
         if pgconn.flush() and self._socket is not None:  # the socket takes no more at present
             asyncio.get_running_loop().add_writer(self._socket, self._writable, pgconn)
-        await answered
+        try:
+            await answered
+        finally:
+            if self._look is not None:
+                self._look.cancel()
         results, self._results = self._results, []
-        for result in results:
-            if result.status == pq.ExecStatus.FATAL_ERROR:
-                raise _error_of(result)
-        return results[0]
+        return results
+
+    def _look_again(self, pgconn: pq.abc.PGconn) -> None:
+        """What the event loop has not told, because the socket's number was another's before, is seen all the same."""
+        self._look = asyncio.get_running_loop().call_later(LOOK_S, self._look_now, pgconn)
+
+    def _look_now(self, pgconn: pq.abc.PGconn) -> None:
+        self._look_again(pgconn)
+        self._readable(pgconn)
 
     def _readable(self, pgconn: pq.abc.PGconn) -> None:
         try:
             pgconn.consume_input()
+            between = False  # between two answers there is nothing; twice nothing is the end of what has come
             while not pgconn.is_busy():
                 result = pgconn.get_result()
+                if result is None and between:
+                    return None
+                between = result is None
                 if result is None:
+                    continue
+                if result.status == pq.ExecStatus.PIPELINE_SYNC:
                     return self._end(None)
                 self._results.append(result)
         except psycopg.Error as error:
@@ -114,8 +175,6 @@ class PreparedConnection:
             return
         if error is not None:
             answered.set_exception(error)
-        elif not self._results:
-            answered.set_exception(psycopg.OperationalError(_NO_ANSWER))
         else:
             answered.set_result(None)
 
@@ -125,6 +184,11 @@ class PreparedConnection:
             loop.remove_reader(self._socket)
             loop.remove_writer(self._socket)
             self._socket = None
+
+
+def _rows_of(result: pq.abc.PGresult) -> list[Row]:
+    columns = range(result.nfields)
+    return [tuple(result.get_value(row, column) for column in columns) for row in range(result.ntuples)]
 
 
 def _error_of(result: pq.abc.PGresult) -> psycopg.Error:

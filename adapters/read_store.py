@@ -5,28 +5,35 @@ Rows go in and out as JSON documents, many at a time. A row is only ever replace
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import msgspec
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, AsyncCursor
 from psycopg.sql import SQL, Composed, Identifier
 from psycopg_pool import AsyncConnectionPool
 
 from adapters.view_generations import ViewGenerations
-from projections.view import Recorded, Row, View
+from projections.view import Recorded, Row, View, folded
 
 R = TypeVar("R", bound=Row)
 
 # What readers listen to; the payload is `view context shard position` a line.
 CHANNEL: Final = "kontor_views"
 
+_COPIED: Final = SQL(
+    "UPDATE view_positions SET copied = m.until"
+    " FROM unnest(%s::text[], %s::smallint[], %s::bigint[], %s::bigint[]) AS m (context, shard, since, until)"
+    " WHERE view = %s AND view_positions.context = m.context AND view_positions.shard = m.shard"
+    " AND copied >= m.since AND copied < m.until RETURNING 1"
+)
+
 
 def upsert(view: View[Any]) -> Composed:
     """Many rows in one statement; a row that is there already stays unless the new one is newer."""
-    columns = [name for name in view.row.__dataclass_fields__ if name != "id"]
+    columns = [name for name in view.row.__struct_fields__ if name != "id"]
     return SQL(
         "INSERT INTO {table} SELECT * FROM jsonb_populate_recordset(NULL::{table}, %s::jsonb)"
         " ON CONFLICT (id) DO UPDATE SET {assignments} WHERE {table}.version < excluded.version"
@@ -39,42 +46,16 @@ def upsert(view: View[Any]) -> Composed:
 _upsert: Final = cache(upsert)
 
 
-async def write(connection: AsyncConnection[Any], view: View[R], events: Iterable[Recorded]) -> list[R]:
-    """Fold events into the view's rows and store them, in the caller's transaction; returns the changed rows.
-
-    Events must come in order per aggregate. One that a row has seen already changes nothing; one that is not
-    the next of its row is a programming error of the caller, who keeps the chain."""
-    by_aggregate: dict[UUID, list[Recorded]] = {}
-    for recorded in events:
-        by_aggregate.setdefault(recorded.aggregate_id, []).append(recorded)
-    if not by_aggregate:
+async def write(connection: AsyncConnection[Any], view: View[R], events: Sequence[Recorded]) -> list[R]:
+    """Fold events into the view's rows (see `projections.view.folded`) and store them, in the caller's transaction;
+    returns the changed rows."""
+    ids = list(dict.fromkeys(recorded.aggregate_id for recorded in events))
+    if not ids:
         return []
-    rows: dict[UUID, R | None] = dict(await rows_by_id(connection, view, list(by_aggregate)))
-    changed = []
-    for aggregate_id, its_events in by_aggregate.items():
-        row = before = rows.get(aggregate_id)
-        for recorded in its_events:
-            seen = row.version if row is not None else 0
-            if recorded.version <= seen:
-                continue
-            if recorded.version != seen + 1:
-                raise OutOfOrder(view.name, recorded, seen)
-            row = view.fold(row, recorded)
-        if row is not None and row is not before:
-            changed.append(row)
+    changed = folded(view, await rows_by_id(connection, view, ids), events)
     if changed:
         await connection.execute(_upsert(view), [msgspec.json.encode(changed).decode()])
     return changed
-
-
-class OutOfOrder(Exception):
-    """An event reached a view before its predecessor: the chain of its partition is broken."""
-
-    def __init__(self, view: str, recorded: Recorded, seen: int) -> None:
-        super().__init__(
-            f"{view} has seen version {seen} of {recorded.aggregate_id} and was given version {recorded.version} "
-            f"({recorded.event_type}, position {recorded.position})"
-        )
 
 
 @cache
@@ -86,21 +67,40 @@ async def select(
     connection: AsyncConnection[Any], view: View[R], condition: SQL | Composed, parameters: Sequence[Any]
 ) -> list[R]:
     """Rows of a view that meet a condition (which may end in ORDER BY and LIMIT), in its order."""
-    query = SQL("SELECT coalesce(json_agg(to_json(t)), '[]')::text FROM (SELECT * FROM {} WHERE {}) t").format(
+    return decoded(view, await _document(await connection.execute(_select(view, condition), parameters)))
+
+
+def _select(view: View[Any], condition: SQL | Composed) -> Composed:
+    return SQL("SELECT coalesce(json_agg(to_json(t)), '[]')::text FROM (SELECT * FROM {} WHERE {}) t").format(
         Identifier(view.table), condition
     )
-    found = await (await connection.execute(query, parameters)).fetchone()
-    assert found is not None
-    rows: list[R] = _decoder(view.row).decode(found[0])
+
+
+@cache
+def select_by_id(view: View[Any]) -> Composed:
+    """The rows with these ids, as one JSON document (see `decoded`)."""
+    return _select(view, SQL("id = ANY(%s)"))
+
+
+def decoded(view: View[R], document: str | bytes) -> list[R]:
+    """The rows of a document of the database."""
+    rows: list[R] = _decoder(view.row).decode(document)
     return rows
 
 
 async def rows_by_id(connection: AsyncConnection[Any], view: View[R], ids: Sequence[UUID]) -> dict[UUID, R]:
-    return {row.id: row for row in await select(connection, view, SQL("id = ANY(%s)"), [list(ids)])}
+    document = await _document(await connection.execute(select_by_id(view), [list(ids)]))
+    return {row.id: row for row in decoded(view, document)}
+
+
+async def _document(cursor: AsyncCursor[Any]) -> str:
+    found = await cursor.fetchone()
+    assert found is not None
+    return str(found[0])
 
 
 class ReadStore:
-    """The views, for those who read."""
+    """The views, for those who read and for those who copy (see `streams.ports.CopiedRows`)."""
 
     def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
         self.pool = pool
@@ -128,7 +128,9 @@ class ReadStore:
         ((found,),) = await self.fetch(query, [*parameters, at_most + 1])
         return int(found) if found <= at_most else None
 
-    async def fetch(self, query: SQL | Composed, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
+    async def fetch(
+        self, query: SQL | Composed, parameters: Sequence[Any] | Mapping[str, Any]
+    ) -> list[tuple[Any, ...]]:
         """Plain rows of a query."""
         async with self.pool.connection() as connection:
             rows: list[tuple[Any, ...]] = await (await connection.execute(query, parameters)).fetchall()
@@ -148,3 +150,19 @@ class ReadStore:
         """How far each view has applied each shard of each context."""
         rows = await self.fetch(SQL("SELECT view, context, shard, position FROM view_positions"), [])
         return {(view, context, shard): position for view, context, shard, position in rows}
+
+    def followed(self, view: View[R]) -> list[View[R]]:
+        return self.generations.followed(view)
+
+    async def uncopied(self) -> dict[tuple[str, str, int], tuple[int, int]]:
+        query = SQL("SELECT view, context, shard, copied, position FROM view_positions WHERE copied < position")
+        rows = await self.fetch(query, [])
+        return {(view, context, shard): (copied, position) for view, context, shard, copied, position in rows}
+
+    async def changed_after(self, view: View[R], position: int, *, limit: int) -> list[R]:
+        async with self.pool.connection() as connection:
+            return await select(connection, view, SQL("position > %s ORDER BY position LIMIT %s"), [position, limit])
+
+    async def note_copied(self, view: View[Any], spans: Mapping[tuple[str, int], tuple[int, int]]) -> None:
+        columns = zip(*[(*place, *span) for place, span in spans.items()], strict=True)
+        await self.fetch(_COPIED, [*[list(column) for column in columns], view.table])

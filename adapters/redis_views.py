@@ -4,7 +4,8 @@ Postgres and put back, and an older copy never replaces a newer one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from adapters.circuit_breaker import CircuitBreaker
 from projections.view import Row, View
 
 R = TypeVar("R", bound=Row)
@@ -25,6 +27,8 @@ COPY_S: Final = 86_400
 REFILL_S: Final = 60
 TIMEOUT_S: Final = 0.5
 CONNECTIONS_MAX: Final = 32
+# After some failures nobody waits for TIMEOUT_S any more, until this has passed.
+LEFT_ALONE_S_MAX: Final = 2.0
 
 # A copy is `<version>\n<row as JSON>`; KEYS[i] belongs to ARGV[2i] (version) and ARGV[2i+1] (row).
 _COPY: Final = """
@@ -59,6 +63,7 @@ class RedisViews:
         self._redis = redis
         self._prefix = prefix
         self._copy = redis.register_script(_COPY)
+        self._breaker = CircuitBreaker(time.monotonic, open_s_max=LEFT_ALONE_S_MAX)
         self._away = False
 
     def key(self, view: View[Any], row_id: UUID) -> str:
@@ -71,13 +76,8 @@ class RedisViews:
         arguments: list[Any] = [ttl_s]
         for row in rows:
             arguments += [row.version, msgspec.json.encode(row)]
-        try:
-            await self._copy(keys=[self.key(view, row.id) for row in rows], args=arguments)
-        except (RedisError, OSError, TimeoutError) as error:
-            self._note_away(error)
-            return False
-        self._away = False
-        return True
+        keys = [self.key(view, row.id) for row in rows]
+        return await self._answer(lambda: self._copy(keys=keys, args=arguments)) is not None
 
     async def forget(self, view: View[Any], ids: Sequence[UUID]) -> None:
         """Take these copies away. Raises RedisError when Redis is away."""
@@ -87,17 +87,33 @@ class RedisViews:
     async def read(self, view: View[R], ids: Iterable[UUID]) -> dict[UUID, R]:
         """The copies that are there."""
         ids = list(ids)
-        try:
-            copies: list[Any] = await self._redis.mget([self.key(view, row_id) for row_id in ids])
-        except (RedisError, OSError, TimeoutError) as error:
-            self._note_away(error)
+        keys = [self.key(view, row_id) for row_id in ids]
+        copies: list[Any] | None = await self._answer(lambda: self._redis.mget(keys))
+        if copies is None:
             return {}
-        self._away = False
         return {
             row_id: msgspec.json.decode(copy.partition(b"\n")[2], type=view.row)
             for row_id, copy in zip(ids, copies, strict=True)
             if copy is not None
         }
+
+    async def _answer(self, ask: Callable[[], Awaitable[Any]]) -> Any:
+        """What Redis says; None when it is away, or was a moment ago."""
+        if not self._breaker.admits:
+            return None
+        self._breaker.begin()
+        try:
+            answer = await ask()
+        except (RedisError, OSError, TimeoutError) as error:
+            self._breaker.failed(repr(error))
+            self._note_away(error)
+            return None
+        except BaseException:
+            self._breaker.interrupted()
+            raise
+        self._breaker.succeeded()
+        self._away = False
+        return answer
 
     def _note_away(self, error: Exception) -> None:
         if not self._away:  # once per outage, not once per read

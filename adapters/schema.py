@@ -17,7 +17,9 @@ from domain.identity import SHARDS
 from projections import VIEWS
 from projections.view import View
 
-FOLLOWERS_BESIDE_VIEWS = {"checkout": ("orders",), "erasure": ("users",)}
+FOLLOWERS_BESIDE_VIEWS = {"checkout": ("orders",), "effects": ("orders", "payments", "users"), "erasure": ("users",)}
+# What happened before there was such a follower is not to be done in the world now.
+FROM_NOW_ON = frozenset({"effects"})
 
 _LEDGER = """
 CREATE TABLE IF NOT EXISTS migrations (
@@ -27,6 +29,12 @@ CREATE TABLE IF NOT EXISTS migrations (
 _POSITIONS = """
 INSERT INTO view_positions (view, context, shard)
 SELECT %s, %s, shard FROM generate_series(0, %s) AS shard ON CONFLICT DO NOTHING
+"""
+_POSITIONS_FROM_NOW_ON = """
+INSERT INTO view_positions (view, context, shard, position)
+SELECT %s, c.context, shard,
+    coalesce((SELECT max(notification_id) FROM events e WHERE e.context = c.context AND e.shard = s.shard), 0)
+FROM (SELECT %s AS context) c, generate_series(0, %s) AS s (shard) ON CONFLICT DO NOTHING
 """
 
 
@@ -47,7 +55,8 @@ async def migrate(conninfo: str) -> list[str]:
                 await connection.execute(file.read_bytes())
         for follower, contexts in followers(VIEWS.values()).items():
             for context in contexts:
-                await connection.execute(_POSITIONS, [follower, context, SHARDS - 1])
+                statement = _POSITIONS_FROM_NOW_ON if follower in FROM_NOW_ON else _POSITIONS
+                await connection.execute(statement, [follower, context, SHARDS - 1])
         return applied
 
 

@@ -5,16 +5,22 @@ Only `adapters.wiring`, `streams.app` and `cli` read this; every other module is
 
 from __future__ import annotations
 
-from typing import Literal
+import re
+from ipaddress import ip_network
+from typing import Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from adapters.password_scheme import password_scheme
+from adapters.smtp_url import smtp_server
 
 
 class Settings(BaseSettings):
     """Values of one installation; `Settings()` reads the environment and names each missing variable."""
 
-    model_config = SettingsConfigDict(env_prefix="KONTOR_", frozen=True, extra="ignore")
+    # Values may be secrets: what is wrong with one is told without it.
+    model_config = SettingsConfigDict(env_prefix="KONTOR_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     postgres_url: str = Field(description="libpq URL of the one primary that holds log and views")
     kafka_url: str = Field(description="host:port[,host:port] of the brokers")
@@ -22,6 +28,9 @@ class Settings(BaseSettings):
 
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=8000, ge=1, le=65535)
+    drain_s: float = Field(
+        default=3.0, ge=0, le=60, description="seconds for which an API that is to end says so and still serves"
+    )
     environment: Literal["development", "production"] = "development"
 
     topic_prefix: str = Field(default="kontor.", pattern=r"^[a-z0-9._-]{1,40}$")
@@ -34,9 +43,86 @@ class Settings(BaseSettings):
         default=SecretStr(""), description="earlier master keys, comma separated, until `kontor keys rotate` has run"
     )
     jwt_key: SecretStr = Field(description="base64 of a 32 byte Ed25519 seed; signs access tokens")
+    other_jwt_keys: SecretStr = Field(
+        default=SecretStr(""),
+        description="seeds, comma separated, whose tokens are good as well: the next, the one before",
+    )
+    password_hashing: str = Field(
+        default="argon2id:m=65536,t=3,p=4",
+        description="how new passwords are hashed; argon2id:m=,t=,p= or bcrypt:ROUNDS",
+    )
+    stripe_url: str = Field(default="https://api.stripe.com", description="base of the payment provider's API")
+    stripe_key: SecretStr = Field(default=SecretStr(""), description="its secret key; empty: nothing can be paid")
+    stripe_webhook_secret: SecretStr = Field(default=SecretStr(""), description="signs its webhooks to the API")
+
+    smtp_url: SecretStr = Field(
+        default=SecretStr(""), description="smtp://, smtps:// or smtp+starttls://; no mail without"
+    )
+    smtp_ca_file: str | None = Field(
+        default=None, description="PEM of the authorities of the mail server's certificate"
+    )
+    mail_from: str = Field(
+        default="Kontor <no-reply@kontor.test>",
+        pattern=r"^[^<>\r\n]*<[^<>@\s]+@[^<>@\s]+>$",
+        description="who mails come from, like Kontor <no-reply@shop.example>",
+    )
+    public_url: str = Field(
+        default="http://127.0.0.1:8000", pattern=r"^https?://[^\s#?]+$", description="where links in mails lead"
+    )
+
+    cost_per_operation_max: int = Field(default=2_000, ge=1, description="points one GraphQL operation may cost")
+    cost_burst: int = Field(default=20_000, ge=1, description="points an actor may spend at once")
+    cost_restore_per_s: int = Field(default=1_000, ge=1, description="points an actor gets back each second")
+    operation_timeout_s: float = Field(default=10, gt=0, le=300, description="for one GraphQL operation")
+    trusted_proxies: str = Field(default="", description="addresses and networks that X-Forwarded-For is taken from")
+    allowed_origins: str = Field(default="", description="origins of other sites whose pages may use the API")
+    persisted_documents: str | None = Field(default=None, description="folder of GraphQL documents clients may name")
+    persisted_only: bool = Field(default=False, description="execute nothing but those")
+
     ready_file: str | None = Field(default=None, description="a process writes its pid here once it serves")
+
+    @field_validator("password_hashing")
+    @classmethod
+    def _password_hashing(cls, text: str) -> str:
+        password_scheme(text)
+        return text
+
+    @model_validator(mode="before")
+    @classmethod
+    def _generous_in_development(cls, given: Any) -> Any:
+        """Nobody is kept from trying things out, or from measuring, on a machine of their own."""
+        if isinstance(given, dict) and given.get("environment", "development") == "development":
+            return {"cost_burst": 1_000_000, "cost_restore_per_s": 100_000, **given}
+        return given
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins(cls, origins: str) -> str:
+        for origin in listed(origins):
+            if not re.fullmatch(r"https?://[a-z0-9.-]+(:\d{1,5})?", origin):
+                raise ValueError(f"{origin} is no origin: write it as https://shop.example, without a path or *")
+        return origins
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _proxies(cls, proxies: str) -> str:
+        for proxy in listed(proxies):
+            ip_network(proxy)
+        return proxies
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _smtp_url(cls, url: SecretStr) -> SecretStr:
+        if url.get_secret_value():
+            smtp_server(url.get_secret_value())
+        return url
 
     @classmethod
     def from_environment(cls) -> Settings:
         """Raises pydantic.ValidationError, naming each variable that is missing or malformed."""
         return cls()  # type: ignore[call-arg]  # the values come from the environment
+
+
+def listed(names: str) -> tuple[str, ...]:
+    """What a setting lists, separated by commas."""
+    return tuple(filter(None, (name.strip() for name in names.split(","))))

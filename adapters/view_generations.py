@@ -20,6 +20,7 @@ from projections.view import Row, View
 
 R = TypeVar("R", bound=Row)
 
+STATES: Final = ("live", "filling", "beside", "previous")
 # As payload of the views' channel: the choice has changed.
 CHANGED: Final = "generations"
 
@@ -89,9 +90,10 @@ class ViewGenerations:
         return candidate
 
     async def beside(self, candidate: View[Any]) -> None:
-        """It is filled: from now on the workers follow the log with it."""
+        """It is filled: from now on the workers follow the log with it and copy its rows."""
         async with self._pool.connection() as connection, connection.transaction():
             await self._locked(connection, candidate)
+            await connection.execute("UPDATE view_positions SET copied = position WHERE view = %s", [candidate.table])
             await _set_state(connection, candidate, "beside")
         await self.refresh()
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache, lru_cache
 from typing import Final
 from uuid import UUID
 
 from adapters.log import LogRecord
 from domain import aggregate_type_of
-from domain.identity import event_id
+from domain.identity import event_id_text
 
 TYPE_PREFIX: Final = "kontor."
 
@@ -32,27 +33,47 @@ class Linked:
     previous: int
 
 
+def key_of(record: LogRecord) -> bytes:
+    """The key of the record: what shares it stays in order."""
+    return str(record.aggregate_id).encode()
+
+
 def headers_of(record: LogRecord, *, previous: int) -> list[tuple[str, bytes]]:
-    """The headers of the record."""
-    attributes = {
-        "ce_specversion": "1.0",
-        "ce_id": event_id(record.aggregate_id, record.version),
-        "ce_source": f"/kontor/{aggregate_type_of(record.event_type)}",
-        "ce_type": TYPE_PREFIX + record.event_type,
-        "ce_subject": record.aggregate_id,
-        "ce_time": record.recorded_at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
-        "ce_dataschema": f"/schemas/{record.event_type}/{record.schema_version}.json",
-        "content-type": "application/json",
-        "ce_position": record.position,
-        "ce_sequence": record.version,
-        "ce_partitionkey": record.aggregate_id,
-        "ce_correlationid": record.correlation_id,
-        "ce_causationid": record.causation_id or record.command_id,
-        "ce_commandid": record.command_id,
-        "ce_actor": record.actor,
-        "ce_previous": previous,
-    }
-    return [(name, str(value).encode()) for name, value in attributes.items()]
+    """The headers of the record. Written for the relay, which writes sixteen of them twenty thousand times a second."""
+    aggregate = key_of(record)
+    command = str(record.command_id).encode()
+    same = record.correlation_id == record.command_id
+    cause = record.causation_id
+    return [
+        *_headers_of_type(record.event_type, record.schema_version),
+        ("ce_id", event_id_text(record.aggregate_id, record.version).encode()),
+        ("ce_subject", aggregate),
+        ("ce_time", _time(record.recorded_at)),
+        ("ce_position", b"%d" % record.position),
+        ("ce_sequence", b"%d" % record.version),
+        ("ce_partitionkey", aggregate),
+        ("ce_correlationid", command if same else str(record.correlation_id).encode()),
+        ("ce_causationid", command if cause is None else str(cause).encode()),
+        ("ce_commandid", command),
+        ("ce_actor", record.actor.encode()),
+        ("ce_previous", b"%d" % previous),
+    ]
+
+
+@cache
+def _headers_of_type(event_type: str, schema_version: int) -> tuple[tuple[str, bytes], ...]:
+    return (
+        ("ce_specversion", b"1.0"),
+        ("ce_source", f"/kontor/{aggregate_type_of(event_type)}".encode()),
+        ("ce_type", f"{TYPE_PREFIX}{event_type}".encode()),
+        ("ce_dataschema", f"/schemas/{event_type}/{schema_version}.json".encode()),
+        ("content-type", b"application/json"),
+    )
+
+
+@lru_cache(1_024)  # what is committed together has the same time
+def _time(at: datetime) -> bytes:
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds").encode() + b"Z"
 
 
 def parsed(context: str, partition: int, value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> Linked:

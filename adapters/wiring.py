@@ -2,40 +2,58 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import select
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
 from psycopg import AsyncConnection, OperationalError
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from redis.asyncio import Redis
 from uuid_utils.compat import uuid7
 
 from adapters import redis_views
+from adapters.access_tokens import AccessTokens, decoded_seeds
+from adapters.account_tokens import AccountTokenTable
 from adapters.consistency import ViewPositions
+from adapters.cost_buckets import CostBuckets
+from adapters.effects_ledger import EffectsLedger
 from adapters.event_store import PostgresEventStore
+from adapters.follower_store import PostgresFollowerStore
+from adapters.joint_transactions import JointTransactions
 from adapters.log import EventLog
+from adapters.log_tail import LogTail
+from adapters.mailer import SmtpMailer
 from adapters.master_keys import MasterKeys
 from adapters.metrics import PrometheusMeter
 from adapters.mfa import MfaTable
+from adapters.password_scheme import password_scheme
 from adapters.passwords import PasswordTable
+from adapters.payment_gateway import StripeGateway
 from adapters.personal_data import PersonalDataBox
+from adapters.rate_limits import RateLimits
 from adapters.read_store import ReadStore
 from adapters.redis_views import RedisViews
-from adapters.sessions import AccessTokens, SessionTable
+from adapters.sessions import SessionTable
 from adapters.settings import Settings
+from adapters.smtp_url import smtp_server
 from adapters.webhook_secrets import WebhookSecretTable
 from commands import COMMANDS
 from commands.handling import Pipeline
-from commands.ports import Ports
+from commands.ports import Mailer, PaymentGateway, Ports
 
 POOL_CONNECTIONS_MAX: Final = 12
 POOL_WAITING_MAX: Final = 2_000
+# Attempts to replace a connection come ever more rarely, and after a long outage the next one would be as long away as
+# the outage was. Given up early, they begin anew with whoever next asks for a connection.
+POOL_RECONNECT_S_MAX: Final = 3.0
+REACH_S_MAX: Final = 30.0
+ASK_S: Final = 1.0
 
 
 class SystemClock:
@@ -67,21 +85,36 @@ class OrderNumberSequence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kontor:
-    """Everything a process may need, wired."""
+    """Everything a process may need, wired. `gateway` is None where no payment provider is configured."""
 
     settings: Settings
     pool: AsyncConnectionPool[Any]
     redis: Redis
     store: PostgresEventStore
     log: EventLog
+    tail: LogTail
+    followers: PostgresFollowerStore
+    effects: EffectsLedger
     pipeline: Pipeline
     ports: Ports
     reads: ReadStore
     copies: RedisViews
+    cost_buckets: CostBuckets
     positions: ViewPositions
     personal_data: PersonalDataBox
     sessions: SessionTable
     access_tokens: AccessTokens
+    rate_limits: RateLimits
+    gateway: PaymentGateway | None
+    mailer: Mailer | None  # None: no mail is configured
+
+
+def mailer_of(settings: Settings) -> Mailer | None:
+    """What hands mails over, or None where no mail server is named. Raises ValueError, OSError for the CA file."""
+    url = settings.smtp_url.get_secret_value()
+    if not url:
+        return None
+    return SmtpMailer(smtp_server(url), sender=settings.mail_from, ca_file=settings.smtp_ca_file)
 
 
 async def still_open(connection: AsyncConnection[Any]) -> None:
@@ -97,6 +130,74 @@ async def still_open(connection: AsyncConnection[Any]) -> None:
         raise OperationalError("the server has closed this connection")
 
 
+def _pool_of(settings: Settings, name: str) -> AsyncConnectionPool[Any]:
+    return AsyncConnectionPool(
+        settings.postgres_url,
+        min_size=2,
+        max_size=POOL_CONNECTIONS_MAX,
+        max_waiting=POOL_WAITING_MAX,
+        timeout=10,
+        reconnect_timeout=POOL_RECONNECT_S_MAX,
+        kwargs={"autocommit": True, "application_name": f"kontor.{name}"},
+        check=still_open,
+        open=False,
+    )
+
+
+async def _reached(pool: AsyncConnectionPool[Any]) -> None:
+    """Returns when there is a connection. To wait for the pool alone is not enough: it soon gives up trying, until
+    somebody asks. Raises PoolTimeout after REACH_S_MAX."""
+    give_up_at = asyncio.get_running_loop().time() + REACH_S_MAX
+    while True:
+        try:
+            async with pool.connection(timeout=ASK_S):
+                return
+        except PoolTimeout:
+            if asyncio.get_running_loop().time() > give_up_at:
+                raise
+
+
+def _access_tokens(settings: Settings) -> AccessTokens:
+    return AccessTokens(*decoded_seeds(settings.jwt_key.get_secret_value(), settings.other_jwt_keys.get_secret_value()))
+
+
+def _cost_buckets(settings: Settings, redis: Redis) -> CostBuckets:
+    return CostBuckets(
+        redis,
+        prefix=f"{settings.topic_prefix}cost:",
+        most=settings.cost_burst,
+        rate=settings.cost_restore_per_s,
+    )
+
+
+def _ports(
+    settings: Settings,
+    pool: AsyncConnectionPool[Any],
+    master_keys: Sequence[bytes],
+    store: PostgresEventStore,
+    personal_data: PersonalDataBox,
+    sessions: SessionTable,
+    ledger: EffectsLedger,
+    gateway: StripeGateway | None,
+) -> Ports:
+    return Ports(
+        store=store,
+        personal_data=personal_data,
+        credentials=PasswordTable(pool, password_scheme(settings.password_hashing)),
+        sessions=sessions,
+        mfa=MfaTable(pool, personal_data),
+        webhook_secrets=WebhookSecretTable(pool, MasterKeys(master_keys)),
+        account_tokens=AccountTokenTable(pool),
+        effects=ledger,
+        order_numbers=OrderNumberSequence(pool),
+        clock=SystemClock(),
+        ids=UuidV7(),
+        meter=PrometheusMeter(),
+        payment_provider=None if gateway is None else gateway.name,
+        digest_key=personal_data.request_digest_key,
+    )
+
+
 @asynccontextmanager
 async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]:
     """Connect, run, and close in order. `name` is what the database shows as application name.
@@ -105,53 +206,49 @@ async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]
     previous = filter(None, settings.previous_master_keys.get_secret_value().split(","))
     master_keys = [base64.b64decode(key) for key in (settings.master_key.get_secret_value(), *previous)]
     redis = redis_views.connect(settings.redis_url)
-    async with AsyncConnectionPool(
-        settings.postgres_url,
-        min_size=2,
-        max_size=POOL_CONNECTIONS_MAX,
-        max_waiting=POOL_WAITING_MAX,
-        timeout=10,
-        kwargs={"autocommit": True, "application_name": f"kontor.{name}"},
-        check=still_open,
-        open=False,
-    ) as pool:
-        await pool.wait(30)
+    async with _pool_of(settings, name) as pool:
+        await _reached(pool)
+        event_log = EventLog(pool)
         reads = ReadStore(pool)
+        ledger = EffectsLedger(pool)
         personal_data = PersonalDataBox(pool, master_keys)
         await personal_data.prepare()
         sessions = SessionTable(pool)
         async with (
             PostgresEventStore(pool, settings.postgres_url) as store,
             ViewPositions(reads, settings.postgres_url) as positions,
+            AsyncExitStack() as opened,
         ):
-            ports = Ports(
-                store=store,
-                personal_data=personal_data,
-                credentials=PasswordTable(pool),
-                sessions=sessions,
-                mfa=MfaTable(pool, personal_data),
-                webhook_secrets=WebhookSecretTable(pool, MasterKeys(master_keys)),
-                order_numbers=OrderNumberSequence(pool),
-                clock=SystemClock(),
-                ids=UuidV7(),
-                meter=PrometheusMeter(),
-                digest_key=personal_data.request_digest_key,
-            )
+            joint = JointTransactions(settings.postgres_url, f"kontor.{name}")
+            opened.push_async_callback(joint.close)
+            tail = LogTail(event_log, settings.postgres_url)
+            opened.push_async_callback(tail.close)
+            gateway = None
+            if stripe_key := settings.stripe_key.get_secret_value():
+                gateway = await opened.enter_async_context(StripeGateway(settings.stripe_url, stripe_key))
+            ports = _ports(settings, pool, master_keys, store, personal_data, sessions, ledger, gateway)
             try:
                 yield Kontor(
                     settings=settings,
                     pool=pool,
                     redis=redis,
                     store=store,
-                    log=EventLog(pool),
+                    log=event_log,
+                    tail=tail,
+                    followers=PostgresFollowerStore(pool, event_log, joint),
+                    effects=ledger,
                     pipeline=Pipeline(COMMANDS, ports),
                     ports=ports,
                     reads=reads,
                     copies=RedisViews(redis, prefix=f"{settings.topic_prefix}view:"),
+                    cost_buckets=_cost_buckets(settings, redis),
                     positions=positions,
                     personal_data=personal_data,
                     sessions=sessions,
-                    access_tokens=AccessTokens(base64.b64decode(settings.jwt_key.get_secret_value())),
+                    access_tokens=_access_tokens(settings),
+                    rate_limits=RateLimits(redis, prefix=f"{settings.topic_prefix}rate:"),
+                    gateway=gateway,
+                    mailer=mailer_of(settings),
                 )
             finally:
                 await redis.aclose()

@@ -14,7 +14,7 @@ from adapters.memory import FixedClock, MemoryEventStore, MemoryPersonalData, Me
 from commands import COMMANDS
 from commands.catalogue import AddProduct
 from commands.handling import Actor, Outcome, Pipeline
-from commands.inventory import ReceiveStock, ReleaseOrder, ReserveOrder
+from commands.inventory import ReceiveStock, ReleaseOrder, ReserveOrders
 from commands.orders import CancelOrder, PlaceOrder, WantedLine
 from commands.ports import Ports
 from commands.users import RegisterUser
@@ -94,7 +94,7 @@ class InMemory:
         return OrderId((await self.execute(order_of(*lines, **more), actor)).aggregate_id)
 
     async def reserve(self, order_id: OrderId) -> Outcome:
-        return await self.execute(ReserveOrder(order_id=order_id))
+        return await self.execute(ReserveOrders(order_ids=(order_id,)))
 
     async def release(self, order_id: OrderId) -> Outcome:
         return await self.execute(ReleaseOrder(order_id=order_id))
@@ -113,10 +113,10 @@ def order_line(sku: str = "MUG", quantity: int = 1, price: Money = GBP_2_55) -> 
     return OrderLine(sku, ProductId(product_id(sku)), f"The {sku}", quantity, price)
 
 
-def placed_order(*lines: OrderLine, placed_at: datetime = NOW) -> Order:
+def placed_order(*lines: OrderLine, placed_at: datetime = NOW, order_id: OrderId = ORDER_ID) -> Order:
     """An order that was just placed."""
     return Order.place(
-        order_id=ORDER_ID,
+        order_id=order_id,
         number="K1",
         customer_id=CUSTOMER_ID,
         lines=lines or [order_line()],

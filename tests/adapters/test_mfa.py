@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
@@ -60,3 +61,25 @@ async def test_each_code_is_good_once(kontor: Kontor) -> None:
     assert not await mfa.take(uuid4(), recovery[4], now=later)
     await mfa.destroy(user)
     assert not await mfa.take(user, recovery[4], now=later)
+
+
+@pytest.mark.servers
+async def test_of_many_who_send_one_code_at_once_one_gets_in(kontor: Kontor) -> None:
+    mfa, user = kontor.ports.mfa, uuid4()
+    uri, recovery = await mfa.prepare(user, "ada@example.com")
+    secret = base64.b32decode(parse_qs(urlsplit(uri).query)["secret"][0])
+    for code in (code_at(secret, int(NOW.timestamp()) // STEP_S), recovery[0]):
+        taken = await asyncio.gather(*[mfa.take(user, code, now=NOW) for _ in range(8)])
+        assert taken.count(True) == 1
+
+
+@pytest.mark.servers
+async def test_neither_secret_nor_recovery_codes_are_stored_as_they_are(kontor: Kontor) -> None:
+    mfa, user = kontor.ports.mfa, uuid4()
+    uri, recovery = await mfa.prepare(user, "ada@example.com")
+    async with kontor.pool.connection() as connection:
+        found = await connection.execute("SELECT m::text FROM mfa m WHERE user_id = %s", [user])
+        ((row,),) = await found.fetchall()
+    told = [*recovery, *(code.replace("-", "") for code in recovery), parse_qs(urlsplit(uri).query)["secret"][0]]
+    assert not any(each.lower() in row.lower() for each in told)
+    assert len(set(recovery)) == len(set(row.partition("{")[2].partition("}")[0].split(","))) == RECOVERY_CODES

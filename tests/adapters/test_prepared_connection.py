@@ -76,3 +76,24 @@ async def test_a_connection_lost_while_a_statement_runs_is_told_at_once(
         await other.execute("SELECT pg_terminate_backend(%s)", [int.from_bytes(pid or b"", "big")])
     with pytest.raises(psycopg.OperationalError):
         await asyncio.wait_for(running, 5)
+
+
+async def test_an_answer_of_which_the_loop_does_not_tell_is_seen_all_the_same(connection: PreparedConnection) -> None:
+    await connection.execute(BACKEND, [])
+    assert connection._socket is not None
+    asyncio.get_running_loop().remove_reader(connection._socket)
+    async with asyncio.timeout(5):
+        assert len(await connection.execute(LENGTH, [b"abc"])) == 2
+
+
+async def test_all_of_several_statements_take_effect_or_none(kontor: Kontor, connection: PreparedConnection) -> None:
+    make = Statement(b"make", b"CREATE TABLE made (value int)")
+    add = Statement(b"add", b"INSERT INTO made VALUES ($1::bytea::text::int)")
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        await connection.execute_all([(make, []), (WRONG, [b""]), (BACKEND, [])])
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        await connection.execute(add, [b"1"])
+    made, (row, same), _ = await connection.execute_all([(make, []), (LENGTH, [b"abc"]), (BACKEND, [])])
+    assert (made, row, row[2]) == ([], same, b"abc")
+    with pytest.raises(psycopg.errors.InvalidTextRepresentation):
+        await connection.execute(add, [b"1"])

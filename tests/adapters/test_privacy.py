@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from psycopg import Rollback
 from psycopg.sql import SQL
 
 from adapters.mfa import MfaTable
@@ -15,9 +17,10 @@ from api.graphql.consistency import Freshness
 from api.graphql.context import RequestContext
 from api.graphql.schema import schema
 from commands.handling import ANONYMOUS, Actor, Outcome
+from commands.ports import TokenPurpose
 from commands.users import EraseUser, RegisterUser, SignIn, UpdateProfile
 from domain.errors import AlreadyExists, BadCredentials, IllegalTransition
-from domain.identity import UserId
+from domain.identity import SHARDS, UserId, email_claim_id
 from domain.users import Role, User
 from streams import erasure
 from tests.adapters.test_event_store import append_of
@@ -29,14 +32,26 @@ _KEPT = SQL(
     "SELECT (SELECT count(*) FROM person_keys WHERE person_id = %(id)s AND wrapped_key IS NOT NULL),"
     " (SELECT count(*) FROM credentials WHERE user_id = %(id)s),"
     " (SELECT count(*) FROM sessions WHERE user_id = %(id)s),"
-    " (SELECT count(*) FROM mfa WHERE user_id = %(id)s)"
+    " (SELECT count(*) FROM mfa WHERE user_id = %(id)s),"
+    " (SELECT count(*) FROM account_tokens WHERE user_id = %(id)s)"
 )
 
 
+NOTHING, EVERYTHING = (0,) * 5, (1,) * 5
+
+
 async def kept(kontor: Kontor, person: UUID) -> tuple[int, ...]:
-    """How many keys, passwords, sessions and second factors are stored."""
+    """How many keys, passwords, sessions, second factors and mailed tokens are stored."""
     (row,) = await kontor.reads.fetch(_KEPT, {"id": person})  # type: ignore[arg-type]  # named parameters
     return tuple(row)
+
+
+async def mailed_token(kontor: Kontor, user_id: UUID) -> str:
+    """For a link that sets another password."""
+    address_id, now = email_claim_id("digest"), kontor.ports.clock.now()
+    return await kontor.ports.account_tokens.make(
+        user_id, TokenPurpose.PASSWORD_RESET, address_id=address_id, expires_at=now + timedelta(hours=1), now=now
+    )
 
 
 async def with_everything(kontor: Kontor, email: str = "ada@example.com") -> tuple[UserId, str]:
@@ -45,7 +60,8 @@ async def with_everything(kontor: Kontor, email: str = "ada@example.com") -> tup
     user_id = UserId(made.aggregate_id)
     signed_in = await kontor.pipeline.execute(SignIn(email=email, password=PASSWORD), actor=ANONYMOUS)
     await kontor.ports.mfa.prepare(user_id, email)
-    assert await kept(kontor, user_id) == (1, 1, 1, 1)
+    await mailed_token(kontor, user_id)
+    assert await kept(kontor, user_id) == EVERYTHING
     return user_id, signed_in.secret["refresh_token"]
 
 
@@ -62,8 +78,8 @@ async def test_erasing_leaves_no_row_that_is_a_persons(kontor: Kontor) -> None:
     other, _ = await with_everything(kontor, "bob@example.com")
     for _ in range(2):
         await kontor.pipeline.execute(EraseUser(user_id=user_id), actor=Actor.user(user_id, [Role.CUSTOMER]))
-    assert await kept(kontor, user_id) == (0, 0, 0, 0)
-    assert await kept(kontor, other) == (1, 1, 1, 1)
+    assert await kept(kontor, user_id) == NOTHING
+    assert await kept(kontor, other) == EVERYTHING
 
 
 async def test_the_follower_destroys_in_the_transaction_of_its_position_and_may_repeat_it(kontor: Kontor) -> None:
@@ -71,14 +87,14 @@ async def test_the_follower_destroys_in_the_transaction_of_its_position_and_may_
     user = (await kontor.store.load([user_id]))[user_id][0]
     user.erase(by="user:test", now=NOW)  # type: ignore[attr-defined]
     events = recorded(user.collect_events())
-    async with kontor.pool.connection() as connection:
-        async with connection.transaction(force_rollback=True):
-            await erasure.apply(connection, events)
-        assert await kept(kontor, user_id) == (1, 1, 1, 1)
-        for _ in range(2):
-            async with connection.transaction():
-                await erasure.apply(connection, events)
-            assert await kept(kontor, user_id) == (0, 0, 0, 0)
+    async with kontor.followers.begin("erasure", "users", range(SHARDS)) as transaction:
+        await erasure.apply(transaction, events)
+        raise Rollback
+    assert await kept(kontor, user_id) == EVERYTHING
+    for _ in range(2):
+        async with kontor.followers.begin("erasure", "users", range(SHARDS)) as transaction:
+            await erasure.apply(transaction, events)
+        assert await kept(kontor, user_id) == NOTHING
 
 
 async def test_who_comes_after_the_erasure_stores_nothing(kontor: Kontor) -> None:
@@ -87,9 +103,10 @@ async def test_who_comes_after_the_erasure_stores_nothing(kontor: Kontor) -> Non
     await kontor.pipeline.execute(EraseUser(user_id=user_id), actor=Actor.user(user_id, []))
     await kontor.ports.credentials.set(user_id, PASSWORD)
     await kontor.ports.sessions.open(user_id, user_agent="Firefox", now=NOW)
+    await mailed_token(kontor, user_id)
     with pytest.raises(IllegalTransition, match="ERASED"):
         await kontor.ports.mfa.prepare(user_id, "ada@example.com")
-    assert await kept(kontor, user_id) == (0, 0, 0, 0)
+    assert await kept(kontor, user_id) == NOTHING
 
 
 async def test_a_second_factor_that_was_sealed_before_and_is_stored_after_the_erasure_is_not(kontor: Kontor) -> None:
@@ -106,7 +123,7 @@ async def test_a_second_factor_that_was_sealed_before_and_is_stored_after_the_er
             return sealed
 
     await MfaTable(kontor.pool, Late()).prepare(user_id, "ada@example.com")  # type: ignore[arg-type]
-    assert await kept(kontor, user_id) == (0, 0, 0, 0)
+    assert await kept(kontor, user_id) == NOTHING
 
 
 async def test_of_everything_at_once_with_an_erasure_nothing_stays(kontor: Kontor) -> None:
@@ -116,19 +133,21 @@ async def test_of_everything_at_once_with_an_erasure_nothing_stays(kontor: Konto
         await ports.personal_data.seal(person, "x")
 
     async def destroy(person: UUID) -> None:
-        for port in (ports.personal_data, ports.credentials, ports.sessions, ports.mfa):
+        for port in (ports.personal_data, ports.credentials, ports.sessions, ports.mfa, ports.account_tokens):
             await port.destroy(person)
 
     for person in people:
         done = await asyncio.gather(
             ports.sessions.open(person, user_agent="a", now=NOW),
             ports.mfa.prepare(person, "a"),
+            mailed_token(kontor, person),
             destroy(person),
             ports.sessions.open(person, user_agent="b", now=NOW),
+            mailed_token(kontor, person),
             return_exceptions=True,
         )
         assert all(not isinstance(each, Exception) or isinstance(each, IllegalTransition) for each in done), done
-    assert [await kept(kontor, person) for person in people] == [(0, 0, 0, 0)] * len(people)
+    assert [await kept(kontor, person) for person in people] == [NOTHING] * len(people)
 
 
 async def test_an_erased_account_gets_no_tokens_even_before_its_sessions_are_destroyed(kontor: Kontor) -> None:

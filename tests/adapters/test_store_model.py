@@ -26,7 +26,7 @@ from adapters.wiring import Kontor
 from commands import COMMANDS
 from commands.catalogue import AddProduct
 from commands.handling import Actor, Outcome, Pipeline
-from commands.inventory import AdjustStock, ReceiveStock, ReserveOrder
+from commands.inventory import AdjustStock, ReceiveStock, ReserveOrders
 from commands.orders import CancelOrder, PlaceOrder, WantedLine
 from commands.users import RegisterUser
 from domain.errors import DomainError
@@ -108,7 +108,7 @@ class World:
                 place = PlaceOrder(lines=lines, currency="GBP", payment_method="account", customer_id=self.customer)
                 if placed := await self.execute(writer, place):
                     self.orders.append(OrderId(placed.aggregate_id))
-                    await self.execute(writer, ReserveOrder(order_id=OrderId(placed.aggregate_id)))
+                    await self.execute(writer, ReserveOrders(order_ids=(OrderId(placed.aggregate_id),)))
             case ("cancel", number) if number < len(self.orders):
                 await self.execute(writer, CancelOrder(order_id=self.orders[number], reason="changed my mind"))
 

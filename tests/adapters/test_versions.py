@@ -71,6 +71,11 @@ def test_a_stored_event_that_does_not_say_its_version_has_the_first() -> None:
     assert received(MAPPER.to_domain_event(StoredEvent(MUG, 2, "stock.received", V1_NONE))) == (5, "", 2, NOW)
 
 
+def test_an_event_in_a_shape_of_newer_code_is_refused_even_when_its_fields_fit() -> None:
+    with pytest.raises(MapperDeserialisationError, match=r"stock.received v3 .* this code knows versions up to 2"):
+        MAPPER.decode("stock.received", 3, V2_NONE, MUG, 2)
+
+
 @by_version
 def test_a_row_of_the_log_is_decoded(schema_version: int, state: bytes, reference: str) -> None:
     recorded = record(schema_version, state).decoded()
@@ -95,7 +100,7 @@ async def test_the_memory_event_store_loads_it(schema_version: int, state: bytes
     await store.append(append_of(1, item))
     item.receive(quantity=1, reference="to be replaced", now=NOW)
     await store.append(append_of(2, item))
-    store.stored[1] = VersionedStoredEvent(MUG, 2, "stock.received", state, schema_version)
+    store.stored[1] = store._streams[MUG][1] = VersionedStoredEvent(MUG, 2, "stock.received", state, schema_version)
     ((loaded, head),) = (await store.load([MUG])).values()
     assert isinstance(loaded, StockItem)
     assert (loaded.on_hand, loaded.version, head) == (5, 2, StreamHead(MUG, "inventory", 2, 2))

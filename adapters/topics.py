@@ -1,0 +1,152 @@
+"""The topics on Kafka, as the relay needs them: see `streams.ports.Topics`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+
+from adapters import kafka
+from adapters.relay_store import Partition
+from adapters.settings import Settings
+from adapters.wire import Linked, NotOurs, headers_of, key_of, parsed
+
+# What tells that Kafka is away or busy; a new producer goes on.
+TOPICS_AWAY: Final = (KafkaError, TimeoutError, ConnectionError)
+SEND_S_MAX: Final = 60.0
+READ_S_MAX: Final = 60.0
+READ_WITHIN_MS: Final = 500
+
+
+class OpenKafkaTopics:
+    """See `streams.ports.OpenTopics`."""
+
+    def __init__(self, producer: AIOKafkaProducer, servers: str, prefix: str) -> None:
+        self._producer = producer
+        self._servers = servers
+        self._prefix = prefix
+
+    async def send(self, records: Sequence[Linked]) -> list[int]:
+        by_partition: dict[Partition, list[int]] = {}
+        for index, linked in enumerate(records):
+            by_partition.setdefault((linked.record.context, linked.record.shard), []).append(index)
+        waiting, batches = [], []
+        for partition, indexes in by_partition.items():
+            topic, number = self._named(partition)
+            for batch, contained in self._batches(records, indexes):
+                waiting.append(await self._producer.send_batch(batch, topic, partition=number))
+                batches.append(contained)
+        async with asyncio.timeout(SEND_S_MAX):
+            stored = await asyncio.gather(*waiting)
+        offsets = [-1] * len(records)
+        for metadata, contained in zip(stored, batches, strict=True):
+            for offset, index in enumerate(contained, metadata.offset):
+                offsets[index] = offset
+        return offsets
+
+    def _batches(self, records: Sequence[Linked], indexes: Sequence[int]) -> Iterator[tuple[Any, list[int]]]:
+        """One partition's records in batches of our own making: a future for each, not for every record."""
+        batch, contained = self._producer.create_batch(), list[int]()
+        for index in indexes:
+            record = records[index].record
+            message = {
+                "key": key_of(record),
+                "value": record.state,
+                "headers": headers_of(record, previous=records[index].previous),
+                "timestamp": None,
+            }
+            if batch.append(**message) is None:  # it is full
+                yield batch, contained
+                batch, contained = self._producer.create_batch(), []
+                if batch.append(**message) is None:
+                    raise MessageSizeTooLargeError(f"{record.event_type} at position {record.position}")
+            contained.append(index)
+        batch.close()
+        yield batch, contained
+
+    async def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
+        wanted = {self._named(partition): partition for partition in partitions}
+        consumer = AIOKafkaConsumer(bootstrap_servers=self._servers, enable_auto_commit=False)
+        await consumer.start()
+        try:
+            ends = await consumer.end_offsets(list(wanted))
+            return {partition: ends[named] for named, partition in wanted.items()}
+        finally:
+            await consumer.stop()
+
+    async def outermost(self, offsets: Mapping[Partition, int]) -> dict[Partition, tuple[Linked, Linked]]:
+        named = {self._named(partition): partition for partition in offsets}
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._servers, enable_auto_commit=False, max_partition_fetch_bytes=1
+        )
+        await consumer.start()
+        try:
+            starts, ends = await consumer.beginning_offsets(list(named)), await consumer.end_offsets(list(named))
+            there = {each: offsets[named[each]] for each in named}
+            there = {each: offset for each, offset in there.items() if starts[each] <= offset < ends[each]}
+            first = await _read(consumer, {each: starts[each] for each in there})
+            last = await _read(consumer, there)
+            return {named[each]: (first[each], last[each]) for each in there if each in first and each in last}
+        finally:
+            await consumer.stop()
+
+    async def cut(self, before: Mapping[Partition, int]) -> None:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._servers)
+        await admin.start()
+        try:
+            await admin.delete_records(
+                {self._named(partition): RecordsToDelete(before_offset=offset) for partition, offset in before.items()}
+            )
+        finally:
+            await admin.close()
+
+    def _named(self, partition: Partition) -> TopicPartition:
+        context, shard = partition
+        return TopicPartition(self._prefix + context, shard)
+
+
+async def _read(consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, Linked]:
+    """The records at these offsets, of those that are the relay's. Raises TimeoutError."""
+    if not offsets:
+        return {}
+    consumer.assign(list(offsets))
+    for partition, offset in offsets.items():
+        consumer.seek(partition, offset)
+    seen: dict[TopicPartition, Linked | None] = {}
+    async with asyncio.timeout(READ_S_MAX):
+        while len(seen) < len(offsets):
+            for partition, messages in (await consumer.getmany(timeout_ms=READ_WITHIN_MS)).items():
+                seen.setdefault(partition, _linked(messages[0]))
+                consumer.pause(partition)
+    return {partition: linked for partition, linked in seen.items() if linked is not None}
+
+
+def _linked(message: Any) -> Linked | None:
+    try:
+        return parsed(message.topic, message.partition, message.value, message.headers)
+    except NotOurs:
+        return None
+
+
+class KafkaTopics:
+    """See `streams.ports.Topics`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[OpenKafkaTopics]:
+        settings = self._settings
+        await kafka.ensure_topics(
+            settings.kafka_url,
+            prefix=settings.topic_prefix,
+            replication_factor=settings.topic_replication_factor,
+            min_insync_replicas=settings.topic_min_insync_replicas,
+        )
+        async with kafka.producer(settings.kafka_url) as producer:
+            yield OpenKafkaTopics(producer, settings.kafka_url, settings.topic_prefix)
