@@ -9,6 +9,7 @@ from projections.categories import CATEGORIES
 from projections.inventory import STOCK
 from projections.order_timeline import ORDER_TIMELINE
 from projections.orders import ORDERS
+from projections.payments import PAYMENTS
 from projections.sales_by_day import SALES_BY_DAY
 from projections.sales_by_product import SALES_BY_PRODUCT
 from projections.users import USERS
@@ -24,6 +25,7 @@ VIEWS: Final[dict[str, View[Any]]] = {
         STOCK,
         ORDERS,
         ORDER_TIMELINE,
+        PAYMENTS,
         SALES_BY_DAY,
         SALES_BY_PRODUCT,
         WEBHOOKS,

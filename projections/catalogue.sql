@@ -17,3 +17,9 @@ CREATE UNIQUE INDEX IF NOT EXISTS catalogue_v1_by_sku ON catalogue_v1 (sku);
 -- Pages by name; id breaks ties.
 CREATE INDEX IF NOT EXISTS catalogue_v1_by_name ON catalogue_v1 (name, id);
 CREATE INDEX IF NOT EXISTS catalogue_v1_by_position ON catalogue_v1 (position);
+-- Pages by price and by age, and what a search or a category finds; see the functions in migration 0012.
+CREATE INDEX IF NOT EXISTS catalogue_v1_by_amount ON catalogue_v1 (catalogue_amount(price_minor, currency), id);
+CREATE INDEX IF NOT EXISTS catalogue_v1_by_age ON catalogue_v1 (added_at, id);
+CREATE INDEX IF NOT EXISTS catalogue_v1_by_heads ON catalogue_v1 USING gin (catalogue_heads(sku, name));
+CREATE INDEX IF NOT EXISTS catalogue_v1_by_words ON catalogue_v1 USING gin (catalogue_words(sku, name, description));
+CREATE INDEX IF NOT EXISTS catalogue_v1_by_category ON catalogue_v1 USING gin (category_ids);

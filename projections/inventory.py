@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from domain.inventory import StockItem
 from projections.view import Recorded, View
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StockRow:
+class StockRow(Struct, frozen=True, kw_only=True):
     """`available` is `on_hand - reserved`."""
 
     id: UUID

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from domain.orders import Order, OrderStatus
 from projections.orders import STATUS_AFTER
 from projections.view import Recorded, View
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(Struct, frozen=True, kw_only=True):
     """`detail` is what belongs to the step: a reason, or carrier and tracking number."""
 
     status: OrderStatus
@@ -22,8 +23,7 @@ class Step:
     detail: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimelineRow:
+class TimelineRow(Struct, frozen=True, kw_only=True):
     id: UUID
     number: str
     customer_id: UUID

@@ -6,10 +6,12 @@ refunded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import UTC, date
 from typing import Final
 from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from domain.orders import Order
 from projections.view import Recorded, View
@@ -23,8 +25,7 @@ COUNTED_AFTER: Final[dict[type, bool]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SaleRow:
+class SaleRow(Struct, frozen=True, kw_only=True):
     id: UUID
     day: date
     units: int

@@ -5,26 +5,26 @@ An order counts as it does by day: from RESERVED on, until it is rejected, cance
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import date
 from typing import Final
 from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from domain.orders import Order
 from projections.sales_by_day import COUNTED_AFTER, day_of
 from projections.view import Recorded, View
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProductSale:
+class ProductSale(Struct, frozen=True, kw_only=True):
     product_id: UUID
     sku: str
     units: int
     revenue_minor: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProductSalesRow:
+class ProductSalesRow(Struct, frozen=True, kw_only=True):
     id: UUID
     day: date
     currency: str

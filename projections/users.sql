@@ -10,4 +10,6 @@ CREATE TABLE IF NOT EXISTS users_v1 (
 ) WITH (fillfactor = 80);
 -- A table made before there were second factors: nobody had one.
 ALTER TABLE users_v1 ADD COLUMN IF NOT EXISTS mfa_enabled boolean NOT NULL DEFAULT false;
+-- Pages of all accounts, newest first; id breaks ties.
+CREATE INDEX IF NOT EXISTS users_v1_by_created ON users_v1 (created_at, id);
 CREATE INDEX IF NOT EXISTS users_v1_by_position ON users_v1 (position);

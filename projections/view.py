@@ -1,22 +1,26 @@
 """What a view is: a row type and a pure `evolve`, one row per aggregate.
 
+Rows are msgspec structs: made, changed and written as JSON several times as fast as dataclasses, and by the million.
+
 `evolve(row, recorded)` gives the next row. The fold adds `version` and `position`, so a row always says
 which event of its aggregate it has seen last. Rebuilding is folding again from the start.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
+from msgspec import Struct
+from msgspec.structs import replace
+
 from domain import CONTEXT_OF
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
+class Recorded(Struct, frozen=True, kw_only=True):
     """A domain event as the log has it."""
 
     event: Any  # one of the domain's event classes; `evolve` matches on it
@@ -73,3 +77,31 @@ class View(Generic[R]):
         evolved: Any = self.evolve(row, recorded)
         folded: R = replace(evolved, version=recorded.version, position=recorded.position)
         return folded
+
+
+def folded(view: View[R], rows: Mapping[UUID, R], events: Iterable[Recorded]) -> list[R]:
+    """The rows that these events change, as they are then, given the present rows of their aggregates.
+
+    Events must come in order per aggregate. One that its row has seen changes nothing. Raises OutOfOrder for one that
+    is not the next of its row."""
+    changed: dict[UUID, R] = {}
+    for recorded in events:
+        aggregate_id = recorded.aggregate_id
+        row = changed[aggregate_id] if aggregate_id in changed else rows.get(aggregate_id)
+        seen = row.version if row is not None else 0
+        if recorded.version <= seen:
+            continue
+        if recorded.version != seen + 1:
+            raise OutOfOrder(view.name, recorded, seen)
+        changed[aggregate_id] = view.fold(row, recorded)
+    return list(changed.values())
+
+
+class OutOfOrder(Exception):
+    """An event reached a view before its predecessor: the chain of its partition is broken."""
+
+    def __init__(self, view: str, recorded: Recorded, seen: int) -> None:
+        super().__init__(
+            f"{view} has seen version {seen} of {recorded.aggregate_id} and was given version {recorded.version} "
+            f"({recorded.event_type}, position {recorded.position})"
+        )

@@ -10,8 +10,9 @@ Importing this module reads the settings from the environment.
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,7 @@ from typing import Any, Final
 import faust
 import structlog
 from faust.streams import Stream
+from faust.types import Message
 from mode.supervisors import CrashingSupervisor
 
 from adapters.kafka import RECORD_BYTES_MAX
@@ -28,13 +30,17 @@ from adapters.wiring import Kontor, open_kontor
 from projections import views_of
 from projections.view import View
 from streams.applying import Chain
+from streams.batches import apply_batch
+from streams.doing import AT_ONCE, doers
+from streams.eager import EagerConsumer, events_of
+from streams.effects import Effects, effects_follower
 from streams.following import Follower
+from streams.skipping import FAR_RECORDS, PassedOver, is_far, skip_to
 from streams.views import Copier, view_follower
 
 log = structlog.get_logger()
 
-BATCH_RECORDS_MAX: Final = 500
-BATCH_WITHIN_S: Final = 0.02  # how often Faust looks into its buffer: half of it is the delay it adds
+BATCH_RECORDS_MAX: Final = 500  # gathered while the batch before is applied; no window is waited for
 COMMIT_INTERVAL_S: Final = 1.0
 SESSION_TIMEOUT_S: Final = 15.0
 
@@ -48,12 +54,22 @@ class Worker(faust.App):
     kontor: Kontor
     chain: Chain
     copier: Copier
+    effects: dict[str, Effects]  # by kind
+    planner: Follower
+
+    def _new_transport(self) -> Any:
+        transport: Any = super()._new_transport()
+        transport.Consumer = EagerConsumer
+        return transport
 
     async def on_start(self) -> None:
         self.resources = AsyncExitStack()
         self.kontor = await self.resources.enter_async_context(open_kontor(SETTINGS, name="worker"))
-        self.chain = Chain(self.kontor.pool, self.kontor.log)
+        self.chain = Chain(self.kontor.followers)
         self.copier = Copier(self.kontor.reads, self.kontor.copies)
+        ledger, do = self.kontor.effects, doers(self.kontor)
+        self.effects = {kind: Effects(ledger, kind, do[kind], at_once=at_once) for kind, at_once in AT_ONCE.items()}
+        self.planner = effects_follower(self.wake_effects, mails=self.kontor.mailer is not None)
         self._followers: dict[str, Follower] = {}
         await super().on_start()
 
@@ -61,14 +77,56 @@ class Worker(faust.App):
         await super().on_shutdown()
         await self.resources.aclose()
 
+    def wake_effects(self, kinds: Collection[str]) -> None:
+        """Something of these kinds was planned."""
+        for kind in kinds:
+            self.effects[kind].wake()
+
     async def follow(self, stream: Stream[Any], context: str, followers: Callable[[], list[Follower]]) -> None:
-        """The body of every agent: batches of one topic, applied by each follower, then acknowledged in order."""
-        async for events in stream.noack_take(BATCH_RECORDS_MAX, within=BATCH_WITHIN_S):
-            records = [linked for event in events if (linked := linked_of(context, event)) is not None]
-            for follower in followers():
-                await self.chain.take(follower, context, records)
-            for event in events:
-                await stream.ack(event)
+        """The body of every agent: what has come of one topic, applied by each follower, then acknowledged in order.
+
+        Raises what the chain raises, in a group."""
+        stream.enable_acks = False
+        gathered: asyncio.Queue[Any] = asyncio.Queue(BATCH_RECORDS_MAX)
+        passed_over = PassedOver()
+
+        async def apply() -> None:
+            while True:
+                events = [await gathered.get()]
+                while not gathered.empty():
+                    events.append(gathered.get_nowait())
+                await self._apply(context, events, followers(), passed_over)
+                for event in events:
+                    await stream.ack(event)
+
+        async with asyncio.TaskGroup() as group:
+            applying = group.create_task(apply())
+            async for event in events_of(stream):
+                await gathered.put(event)
+            applying.cancel()
+
+    async def _apply(
+        self, context: str, events: Sequence[Any], followers: Sequence[Follower], passed_over: PassedOver
+    ) -> None:
+        fresh = [event for event in events if not passed_over.has(event.message)]
+        last = {event.message.partition: event.message for event in fresh}
+        far = {shard: ends for shard, message in last.items() if (ends := await self._far_ends(message))}
+        near = [event for event in fresh if event.message.partition not in far]
+        records = [linked for event in near if (linked := linked_of(context, event)) is not None]
+
+        async def skip(shard: int, offset: int) -> None:
+            if await skip_to(self.consumer, last[shard].tp, offset):
+                passed_over.add(last[shard], offset)
+
+        await apply_batch(self.chain, context, followers, records, far, skip)
+
+    async def _far_ends(self, message: Message) -> tuple[int, int] | None:
+        """The position and offset that the relay has reached, if they are far behind this record."""
+        if not is_far(self.consumer, message.tp, message.offset):
+            return None
+        context = message.topic.removeprefix(SETTINGS.topic_prefix)
+        published = await self.chain.published(context, message.partition)
+        return published if published is not None and published[1] - message.offset > FAR_RECORDS else None
 
     def view_followers(self, context: str) -> list[Follower]:
         """Every generation of every view of the context that is to be kept up to date."""

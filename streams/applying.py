@@ -13,35 +13,30 @@ offsets are only a hint.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import structlog
-from psycopg import AsyncConnection, AsyncCursor
-from psycopg_pool import AsyncConnectionPool
 
 from adapters.away import AWAY, pause
-from adapters.consistency import notification
-from adapters.log import EventLog, LogRecord
-from adapters.parked_events import (
-    PARKED_AGGREGATES,
-    PARKED_AGGREGATES_MAX,
-    failed_again,
-    park,
-    parked_of,
-    release,
-)
-from adapters.read_store import CHANNEL
+from adapters.joint_transactions import Apart
+from adapters.log import LogRecord
+from adapters.parked_events import PARKED_AGGREGATES_MAX
 from adapters.wire import Linked
+from projections.view import Recorded, View
 from streams.following import AfterCommit, Follower
 from streams.parking import Gone, Stopped, is_poison, tried
+from streams.ports import Changes, FollowerStore, FollowerTransaction
 
 log = structlog.get_logger()
 T = TypeVar("T")
+# By position.
+Decoded = dict[int, Recorded]
 
 REFILL_EVENTS: Final = 1_000  # one transaction of a refill
+BULK_EVENTS: Final = 2_000  # one of each follower that catches up
 CAREFUL_EVENTS: Final = 200  # one in which each event has a savepoint
 RETRY_PAUSE_S_MIN: Final = 0.2
 RETRY_PAUSE_S_MAX: Final = 5.0
@@ -49,28 +44,26 @@ STOPPED_S: Final = 10.0
 
 
 class Chain:
-    """Keeps followers' chains. Any number of processes may work on the same shard: the position row is locked.
+    """Keeps followers' chains: says what of a batch is dropped, applied, refilled or parked, and when a follower
+    stops. Any number of processes may work on the same shard: the store lets one at a time."""
 
-    Transactions run in pipeline mode: what needs no answer is sent with the next statement that does, so a
-    batch costs three round trips instead of eight."""
-
-    def __init__(self, pool: AsyncConnectionPool[Any], event_log: EventLog) -> None:
-        self._pool = pool
-        self._log = event_log
+    def __init__(self, store: FollowerStore) -> None:
+        self._store = store
         # Followers that have parked too much, and when they are tried again.
         self._stopped: dict[str, float] = {}
 
-    async def take(self, follower: Follower, context: str, records: Sequence[Linked]) -> None:
-        """Apply a batch of one context's records, whatever of it is new, refilling every gap first.
+    async def take(
+        self, follower: Follower, context: str, records: Sequence[Linked], decoded: Decoded | None = None
+    ) -> None:
+        """Apply a batch of one context's records, whatever of it is new, refilling every gap first. Followers that
+        take the same batch may share what is decoded.
 
         Returns when all is committed, poison parked; or at once when the follower has stopped: what it misses is
         a gap, and refilled when it goes on. A database that is away is waited for, for ever; anything else is
         raised and the batch may be given again."""
-        by_shard: dict[int, list[Linked]] = {}
-        for linked in records:
-            by_shard.setdefault(linked.record.shard, []).append(linked)
+        by_shard = _by_shard(records)
         while by_shard and not self._stands(follower):
-            attempt = partial(self._apply_chained, follower, context, by_shard)
+            attempt = partial(self._apply_chained, follower, context, by_shard, {} if decoded is None else decoded)
             try:
                 gaps = await self._persist(follower.name, attempt)
             except Gone:
@@ -88,6 +81,21 @@ class Chain:
             for shard, until in gaps.items():
                 await self.refill(follower, context, shard, until=until)
             by_shard = {shard: by_shard[shard] for shard in gaps if shard in by_shard}
+
+    async def take_all(
+        self, followers: Sequence[Follower], context: str, records: Sequence[Linked], decoded: Decoded
+    ) -> None:
+        """As `take` for each of these followers. Where nothing is missing and nothing is parked, and it mostly is so,
+        all of them move in one transaction; otherwise each goes by itself, and none waits for another's trouble."""
+        by_shard = _by_shard(records)
+        together = by_shard and not any(self._stands(follower) for follower in followers)
+        if together and await self._persist(
+            context, partial(self._apply_together, followers, context, by_shard, decoded)
+        ):
+            return
+        async with asyncio.TaskGroup() as group:
+            for follower in followers:
+                group.create_task(self.take(follower, context, records, decoded))
 
     async def refill(self, follower: Follower, context: str, shard: int, *, until: int) -> int:
         """Apply the events of a shard from the follower's position up to `until`, from the log, in bounded
@@ -116,6 +124,30 @@ class Chain:
             log.info("refilled", follower=follower.name, context=context, shard=shard, events=applied)
         return applied
 
+    async def published(self, context: str, shard: int) -> tuple[int, int] | None:
+        """See `streams.ports.FollowerStore.published`; however long the database is away."""
+        return await self._persist(context, partial(self._store.published, context, shard))
+
+    async def catch_up(self, followers: Sequence[Follower], context: str, shard: int, *, until: int) -> int:
+        """Bring followers that are far behind to `until`, in bulk: the log is read and decoded once for all. Returns
+        how many events it read. As `refill` in everything else; one that cannot go on is left to that."""
+        names, read = [follower.name for follower in followers], 0
+        standing = await self._persist(context, partial(self._store.standing, names, context, shard))
+        position = min(standing.values(), default=until)
+        while position < until:
+            records = await self._persist(
+                context, partial(self._store.after, context, shard, position, limit=BULK_EVENTS, until=until)
+            )
+            if not records:
+                break
+            befores = [position, *(record.position for record in records)]
+            linked = [Linked(record, before) for record, before in zip(records, befores, strict=False)]
+            decoded: Decoded = {}
+            for follower in followers:
+                await self.take(follower, context, linked, decoded)
+            position, read = records[-1].position, read + len(records)
+        return read
+
     async def resume(self, follower: Follower, aggregate_id: UUID, context: str, shard: int) -> None:
         """Do what is wished for an aggregate's parked events, in order, up to the first that fails again."""
         while await self._persist(follower.name, partial(self._resume_once, follower, aggregate_id, context, shard)):
@@ -129,42 +161,57 @@ class Chain:
         log.error("follower_stopped", follower=follower.name, reason=str(error))
         self._stopped[follower.name] = asyncio.get_running_loop().time() + STOPPED_S
 
+    async def _apply_together(
+        self, followers: Sequence[Follower], context: str, by_shard: Mapping[int, list[Linked]], decoded: Decoded
+    ) -> bool:
+        """Apply all, or, because of what only `take` can do, nothing."""
+        after_commit = []
+        reads = {follower.name: _reads_of(follower, by_shard) for follower in followers}
+        try:
+            async with self._store.together(context, sorted(by_shard), reads) as transactions:
+                for follower in followers:
+                    transaction = transactions[follower.name]
+                    fresh, moved = _whole(by_shard, transaction)
+                    after_commit.append(await _changed(transaction, follower, fresh, moved, decoded))
+        except Apart:
+            return False
+        except Exception as error:
+            if not is_poison(error):
+                raise
+            return False
+        await asyncio.gather(*(each() for each in after_commit if each is not None))
+        return True
+
     async def _apply_chained(
-        self, follower: Follower, context: str, by_shard: dict[int, list[Linked]]
+        self, follower: Follower, context: str, by_shard: dict[int, list[Linked]], decoded: Decoded
     ) -> dict[int, int]:
         """Apply up to the first gap of each shard; returns the gaps: shard to the position before the gap's end."""
         after_commit = None
         gaps: dict[int, int] = {}
-        async with self._pool.connection() as connection, connection.pipeline(), connection.transaction():
-            positions, parked = await _lock(connection, follower.name, context, sorted(by_shard))
+        async with self._store.begin(follower.name, context, sorted(by_shard)) as transaction:
+            _require_standing(follower, transaction)
             fresh: list[LogRecord] = []
             moved: dict[int, int] = {}
             for shard, chain in by_shard.items():
-                last = positions[shard]
-                for linked in chain:
-                    if linked.record.position <= last:
-                        continue
-                    if linked.previous > last:
-                        gaps[shard] = linked.previous
-                        break
-                    fresh.append(linked.record)
-                    last = moved[shard] = linked.record.position
-            after_commit = await _apply(connection, follower, context, fresh, moved, parked)
+                records, gap = next_of(chain, transaction.positions[shard])
+                if records:
+                    fresh += records
+                    moved[shard] = records[-1].position
+                if gap is not None:
+                    gaps[shard] = gap
+            after_commit = await _apply(transaction, follower, fresh, moved, decoded)
         if after_commit is not None:
             await after_commit()
         return gaps
 
     async def _refill_once(self, follower: Follower, context: str, shard: int, until: int) -> int:
-        async with self._pool.connection() as connection, connection.pipeline(), connection.transaction():
-            positions, parked = await _lock(connection, follower.name, context, [shard])
-            # On the same connection: refills that each hold one and wait for another would empty the pool.
-            records = await self._log.shard_after(
-                context, shard, positions[shard], limit=REFILL_EVENTS, until=until, connection=connection
-            )
+        async with self._store.begin(follower.name, context, [shard]) as transaction:
+            _require_standing(follower, transaction)
+            last = transaction.positions[shard]
+            records = await transaction.after(shard, last, limit=REFILL_EVENTS, until=until)
             if not records:
                 return 0
-            moved = {shard: records[-1].position}
-            after_commit = await _apply(connection, follower, context, records, moved, parked)
+            after_commit = await _apply(transaction, follower, records, {shard: records[-1].position}, {})
         if after_commit is not None:
             await after_commit()
         return len(records)
@@ -172,27 +219,25 @@ class Chain:
     async def _refill_carefully(self, follower: Follower, context: str, shard: int, until: int) -> int:
         """As `_refill_once`, each event by itself, parking those that cannot be applied."""
         after_commit: list[AfterCommit] = []
-        async with self._pool.connection() as connection, connection.transaction():
-            positions, parked = await _lock(connection, follower.name, context, [shard])
-            records = await self._log.shard_after(
-                context, shard, positions[shard], limit=CAREFUL_EVENTS, until=until, connection=connection
-            )
-            last = positions[shard]
+        async with self._store.begin(follower.name, context, [shard], careful=True) as transaction:
+            _require_standing(follower, transaction)
+            last, parked = transaction.positions[shard], transaction.parked
+            records = await transaction.after(shard, last, limit=CAREFUL_EVENTS, until=until)
             for record in records:
                 reason = ""
                 if follower.wants(record.event_type) and record.aggregate_id not in parked:
-                    reason = await tried(connection, follower, record, after_commit)
+                    reason = await tried(transaction, follower, record, after_commit)
                 if reason:
                     parked.add(record.aggregate_id)
                     log.error("parked", follower=follower.name, aggregate=str(record.aggregate_id),
                               version=record.version, position=record.position, reason=reason)  # fmt: skip
                 if record.aggregate_id in parked:
-                    await park(connection, follower.name, [record], reason)
+                    await transaction.park([record], reason)
                 last = record.position
                 if len(parked) >= PARKED_AGGREGATES_MAX:
                     break  # what is parked so far is kept; the next transaction stops
             if records:
-                await _move(connection, follower.name, context, {shard: last})
+                await transaction.move({shard: last})
         for each in after_commit:
             await each()
         return len(records)
@@ -201,25 +246,25 @@ class Chain:
         """True when something was done and more may be wished."""
         after_commit: list[AfterCommit] = []
         done = 0
-        async with self._pool.connection() as connection, connection.transaction():
-            await _lock_positions(connection, follower.name, context, [shard])
-            parked = await parked_of(connection, follower.name, aggregate_id, limit=CAREFUL_EVENTS)
+        async with self._store.begin(follower.name, context, [shard], careful=True) as transaction:
+            parked = await transaction.parked_of(aggregate_id, limit=CAREFUL_EVENTS)
             versions = [event.version for event in parked]
-            records = {
-                record.version: record for record in await self._log.of_versions(aggregate_id, versions, connection)
-            }
+            records = {record.version: record for record in await transaction.of_versions(aggregate_id, versions)}
             for event in parked:
-                if event.wish is None:
+                # What was parked behind it since somebody wished waits for nothing else.
+                if event.wish is None and (event.reason or not done):
                     break
-                if event.wish == "retry":
+                if event.wish != "discard":
                     record = records[event.version]
-                    if reason := await tried(connection, follower, record, after_commit):
-                        await failed_again(connection, event, reason)
+                    if reason := await tried(transaction, follower, record, after_commit):
+                        await transaction.failed_again(event, reason)
                         break
                 elif follower.skip is not None:
-                    await follower.skip(connection, aggregate_id, event.version, event.position)
-                await release(connection, event)
+                    await follower.skip(transaction, aggregate_id, event.version, event.position)
+                await transaction.release(event)
                 done += 1
+            if done:  # these rows stand at positions that were copied long ago
+                await transaction.note_uncopied(shard, parked[0].position - 1)
         for each in after_commit:
             await each()
         return done == CAREFUL_EVENTS
@@ -236,64 +281,97 @@ class Chain:
                 pause_s = min(2 * pause_s, RETRY_PAUSE_S_MAX)
 
 
+def next_of(chain: Sequence[Linked], last: int) -> tuple[list[LogRecord], int | None]:
+    """Of a shard's records, those that come next after position `last`, up to the first gap; and if there is one,
+    the position before its end."""
+    fresh: list[LogRecord] = []
+    for linked in chain:
+        if linked.record.position <= last:
+            continue
+        if linked.previous > last:
+            return fresh, linked.previous
+        fresh.append(linked.record)
+        last = linked.record.position
+    return fresh, None
+
+
+def _by_shard(records: Sequence[Linked]) -> dict[int, list[Linked]]:
+    by_shard: dict[int, list[Linked]] = {}
+    for linked in records:
+        by_shard.setdefault(linked.record.shard, []).append(linked)
+    return by_shard
+
+
+def _reads_of(follower: Follower, by_shard: Mapping[int, Sequence[Linked]]) -> tuple[View[Any], Sequence[UUID]] | None:
+    """The rows that the follower needs to apply these."""
+    if follower.view is None:
+        return None
+    wanted = (linked.record for chain in by_shard.values() for linked in chain)
+    ids = dict.fromkeys(record.aggregate_id for record in wanted if follower.wants(record.event_type))
+    return follower.view, list(ids)
+
+
+def _whole(by_shard: Mapping[int, Sequence[Linked]], transaction: Changes) -> tuple[list[LogRecord], dict[int, int]]:
+    """What is new of these, and how far it moves the shards. Raises Apart for a gap, a parked aggregate or a follower
+    that is no more."""
+    if not transaction.positions or transaction.parked:
+        raise Apart
+    fresh: list[LogRecord] = []
+    moved: dict[int, int] = {}
+    for shard, chain in by_shard.items():
+        records, gap = next_of(chain, transaction.positions[shard])
+        if gap is not None:
+            raise Apart
+        if records:
+            fresh += records
+            moved[shard] = records[-1].position
+    return fresh, moved
+
+
+def _require_standing(follower: Follower, transaction: FollowerTransaction) -> None:
+    """Raises Gone, or Stopped."""
+    if not transaction.positions:
+        raise Gone(follower.name)
+    if len(transaction.parked) >= PARKED_AGGREGATES_MAX:
+        raise Stopped(follower.name)
+
+
 async def _apply(
-    connection: AsyncConnection[Any],
+    transaction: FollowerTransaction,
     follower: Follower,
-    context: str,
     records: Sequence[LogRecord],
-    moved: dict[int, int],
-    parked: set[UUID],
+    moved: Mapping[int, int],
+    decoded: Decoded,
 ) -> AfterCommit | None:
     """Apply the records that have not been, but for parked aggregates, and move the positions."""
+    parked = transaction.parked
+    if parked:
+        wanted = (record for record in records if follower.wants(record.event_type))
+        if waiting := [record for record in wanted if record.aggregate_id in parked]:
+            await transaction.park(waiting, "")
+        records = [record for record in records if record.aggregate_id not in parked]
+    return await _changed(transaction, follower, records, moved, decoded)
+
+
+async def _changed(
+    transaction: Changes,
+    follower: Follower,
+    records: Sequence[LogRecord],
+    moved: Mapping[int, int],
+    decoded: Decoded,
+) -> AfterCommit | None:
+    """Apply the records and move the positions."""
     if not moved:
         return None
     wanted = [record for record in records if follower.wants(record.event_type)]
-    waiting = [record for record in wanted if record.aggregate_id in parked]
-    if waiting:
-        await park(connection, follower.name, waiting, "")
-        wanted = [record for record in wanted if record.aggregate_id not in parked]
-    events = [record.decoded() for record in sorted(wanted, key=lambda record: record.position)]
-    after_commit = await follower.apply(connection, events) if events else None
-    await _move(connection, follower.name, context, moved)
+    if len(moved) > 1:
+        wanted.sort(key=lambda record: record.position)
+    events = []
+    for record in wanted:
+        event = decoded.get(record.position)
+        if event is None:
+            event = decoded[record.position] = record.decoded()
+        events.append(event)
+    after_commit = await follower.apply(transaction, events) if events else None
+    await transaction.move(moved)
     return after_commit
-
-
-async def _move(connection: AsyncConnection[Any], name: str, context: str, moved: dict[int, int]) -> None:
-    """Store the positions, and wake who waits for them."""
-    await connection.execute(
-        "UPDATE view_positions SET position = m.position, updated_at = clock_timestamp()"
-        " FROM unnest(%s::smallint[], %s::bigint[]) AS m (shard, position)"
-        " WHERE view = %s AND context = %s AND view_positions.shard = m.shard",
-        [list(moved), list(moved.values()), name, context],
-    )
-    payload = notification((name, context, shard, position) for shard, position in moved.items())
-    await connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, payload])
-
-
-async def _lock(
-    connection: AsyncConnection[Any], name: str, context: str, shards: Iterable[int]
-) -> tuple[dict[int, int], set[UUID]]:
-    """The follower's positions, locked until the transaction ends, and its parked aggregates. Raises Stopped."""
-    locked = await _lock_positions(connection, name, context, shards)
-    found = await connection.execute(PARKED_AGGREGATES, [name])  # in a pipeline both are one round trip
-    positions = dict(await locked.fetchall())
-    if not positions:
-        raise Gone(name)
-    parked = {row[0] for row in await found.fetchall()}
-    if len(parked) >= PARKED_AGGREGATES_MAX:
-        raise Stopped(name)
-    return positions, parked
-
-
-async def _lock_positions(
-    connection: AsyncConnection[Any], name: str, context: str, shards: Iterable[int]
-) -> AsyncCursor[Any]:
-    # Rows and position are lost together if the server dies before its next flush, and are applied again:
-    # nothing is gained by making the log's writers wait for these flushes.
-    await connection.execute("SET LOCAL synchronous_commit = off")
-    # In shard order: no deadlock.
-    return await connection.execute(
-        "SELECT shard, position FROM view_positions WHERE view = %s AND context = %s AND shard = ANY(%s)"
-        " ORDER BY shard FOR UPDATE",
-        [name, context, list(shards)],
-    )

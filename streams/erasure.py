@@ -6,26 +6,19 @@ The command destroys at once when it can; this is what makes it certain. Repeati
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
-from psycopg import AsyncConnection
-
-from adapters.personal_data import destroy_key
 from domain.users import User
 from projections.view import Recorded
 from streams.following import Follower
-
-# Rows that are a person's and no facts.
-_TABLES: Final = ("credentials", "sessions", "mfa")
+from streams.ports import Changes
 
 
-async def apply(connection: AsyncConnection[Any], events: Sequence[Recorded]) -> Callable[[], Awaitable[None]] | None:
-    """Destroy the keys, passwords, sessions and second factors of everybody who is erased in this batch."""
+async def apply(transaction: Changes, events: Sequence[Recorded]) -> Callable[[], Awaitable[None]] | None:
+    """Destroy the keys, passwords, sessions, second factors and links of everybody who is erased in this batch."""
     for recorded in events:
         if isinstance(recorded.event, User.Erased):
-            await destroy_key(connection, recorded.aggregate_id)
-            for table in _TABLES:
-                await connection.execute(f"DELETE FROM {table} WHERE user_id = %s".encode(), [recorded.aggregate_id])  # noqa: S608
+            await transaction.erase(recorded.aggregate_id)
     return None
 
 

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from psycopg import AsyncConnection
-
-from projections.view import Recorded
+from projections.view import Recorded, View
+from streams.ports import Changes, FollowerTransaction
 
 AfterCommit = Callable[[], Awaitable[None]]
-Apply = Callable[[AsyncConnection[Any], Sequence[Recorded]], Awaitable[AfterCommit | None]]
-Skip = Callable[[AsyncConnection[Any], UUID, int, int], Awaitable[None]]
+Apply = Callable[[Changes, Sequence[Recorded]], Awaitable[AfterCommit | None]]
+Skip = Callable[[FollowerTransaction, UUID, int, int], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +26,7 @@ class Follower:
     follows: frozenset[str] | None  # aggregate types, None for all
     apply: Apply
     skip: Skip | None = None
+    view: View[Any] | None = None  # whose rows `apply` writes
     parks: bool = True  # otherwise an event that cannot be applied is raised
 
     def wants(self, event_type: str) -> bool:

@@ -1,4 +1,4 @@
-"""Orders and their sales: the agent that folds the topic `orders` into its views."""
+"""Orders and their sales: the agent that folds the topic `orders` into its views, and plans effects."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ from streams.app import agent, app
 
 @agent("orders", name="orders")
 async def orders(stream: Stream[Any]) -> None:
-    await app.follow(stream, "orders", lambda: app.view_followers("orders"))
+    await app.follow(stream, "orders", lambda: [*app.view_followers("orders"), app.planner])

@@ -10,12 +10,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import psycopg
-from psycopg import AsyncConnection
 
 from adapters.away import AWAY, pause
 from adapters.log import LogRecord
-from adapters.parked_events import PARKED_AGGREGATES_MAX, ParkedEvents
+from adapters.parked_events import PARKED_AGGREGATES_MAX
 from streams.following import AfterCommit, Follower
+from streams.ports import FollowerTransaction, Wishes
 
 # Not the event's fault either, but waiting does not help: a table that is not there, a right that is missing.
 _BROKEN: Final = (psycopg.ProgrammingError, psycopg.InternalError, psycopg.NotSupportedError, MemoryError)
@@ -40,19 +40,21 @@ def is_poison(error: BaseException) -> bool:
     """Is the event itself to blame, so that trying it again changes nothing?"""
     if isinstance(error, BaseExceptionGroup):
         return all(is_poison(each) for each in error.exceptions)
+    if type(error) is psycopg.DatabaseError:
+        return False  # of no SQLSTATE: the client library itself, which has no memory for an answer
     return isinstance(error, Exception) and not isinstance(error, (*AWAY, *_BROKEN, Stopped, Gone))
 
 
 async def tried(
-    connection: AsyncConnection[Any], follower: Follower, record: LogRecord, after_commit: list[AfterCommit]
+    transaction: FollowerTransaction, follower: Follower, record: LogRecord, after_commit: list[AfterCommit]
 ) -> str:
     """Apply one event in a savepoint; returns why it cannot be, empty when it is applied.
 
     Raises what is not the event's fault."""
     try:
         event = record.decoded()
-        async with connection.transaction():
-            hook = await follower.apply(connection, [event])
+        async with transaction.savepoint():
+            hook = await follower.apply(transaction, [event])
     except Exception as error:
         if not is_poison(error):
             raise
@@ -65,7 +67,7 @@ async def tried(
 Resume = Callable[[Follower, Any, str, int], Awaitable[None]]
 
 
-async def grant(parked: ParkedEvents, followed: Callable[[], Mapping[str, Follower]], resume: Resume) -> None:
+async def grant(parked: Wishes, followed: Callable[[], Mapping[str, Follower]], resume: Resume) -> None:
     """Do what operators wish; runs until cancelled. Any number of workers may: the position row is locked."""
     while True:
         await pause(LOOK_S)

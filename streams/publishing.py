@@ -6,150 +6,110 @@ the beginning sees every event once and in order, and one that had read on drops
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
-import psycopg
 import structlog
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from adapters.log import EventLog, LogRecord
-from adapters.settings import Settings
-from adapters.wire import headers_of
+from adapters.log import LogRecord
+from adapters.relay_store import LOST, Partition, Partitions
+from adapters.wire import Linked
+from streams.ports import Leadership, OpenTopics
 
 log = structlog.get_logger()
 
 EVENTS_A_BATCH: Final = 1_000
-SEND_S_MAX: Final = 60.0
-LOST: Final = 2**62  # an offset no partition reaches, so that it counts as emptied until it is published again
+NOTHING: Final = (0, -1)  # of a partition to which nothing was published: position and offset
 
-# One to which nothing was published has no row yet; whatever is in it is not ours.
-_MARK_LOST: Final = (
-    "INSERT INTO relay_partitions (context, shard, position, kafka_offset)"
-    " SELECT l.context, l.shard, 0, %s FROM unnest(%s::text[], %s::smallint[]) AS l (context, shard)"
-    " ON CONFLICT (context, shard) DO UPDATE SET kafka_offset = excluded.kafka_offset"
-)
-# Per partition (context, shard): the last position published, and the offset it got.
-Partitions = dict[tuple[str, int], tuple[int, int]]
+
+class Deposed(Exception):
+    """Another leader has taken over; what this one published since is repeated by it."""
 
 
 class EmptiedAgain(Exception):
     """A partition lost its records while they were being published again; begin once more."""
 
 
-async def send(
-    producer: AIOKafkaProducer,
-    prefix: str,
-    records: Sequence[LogRecord],
-    partitions: Partitions,
-) -> tuple[Partitions, list[tuple[str, int]]]:
-    """Send in order, wait for every acknowledgement; returns last position and offset of each partition touched,
-    and the partitions whose offsets fell: they were emptied or made again meanwhile.
-
-    Raises KafkaError or TimeoutError; then some may have been stored, and all are to be sent again."""
-    last = {key: position for key, (position, _) in partitions.items()}
-    waiting = []
+def linked(records: Sequence[LogRecord], partitions: Partitions) -> list[Linked]:
+    """Each record with the link to the one before it in its partition."""
+    last = {partition: position for partition, (position, _) in partitions.items()}
+    chained = []
     for record in records:
-        key = (record.context, record.shard)
-        waiting.append(
-            await producer.send(
-                prefix + record.context,
-                value=record.state,
-                key=str(record.aggregate_id).encode(),
-                partition=record.shard,
-                headers=headers_of(record, previous=last.get(key, 0)),
-            )
-        )
-        last[key] = record.position
-    async with asyncio.timeout(SEND_S_MAX):
-        stored = await asyncio.gather(*waiting)
+        partition = (record.context, record.shard)
+        chained.append(Linked(record, last.get(partition, 0)))
+        last[partition] = record.position
+    return chained
+
+
+async def send(
+    topics: OpenTopics, records: Sequence[LogRecord], partitions: Partitions
+) -> tuple[Partitions, list[Partition]]:
+    """Send in order, wait for every acknowledgement; returns last position and offset of each partition touched,
+    and the partitions that were emptied or made again meanwhile.
+
+    Raises one of TOPICS_AWAY; then some may have been stored, and all are to be sent again."""
+    offsets = await topics.send(linked(records, partitions))
     ends: Partitions = {}
-    emptied: list[tuple[str, int]] = []
-    for record, metadata in zip(records, stored, strict=True):
-        key = (record.context, record.shard)
-        _, before = ends.get(key, partitions.get(key, (0, -1)))
+    emptied: list[Partition] = []
+    doubtful: Partitions = {}
+    for record, offset in zip(records, offsets, strict=True):
+        partition = (record.context, record.shard)
+        _, before = ends.get(partition, partitions.get(partition, NOTHING))
         # Offsets only rise, for as long as the partition is the same one.
-        if metadata.offset <= before and key not in emptied:
-            emptied.append(key)
-        ends[key] = (record.position, metadata.offset)
+        if offset <= before and partition not in emptied:
+            emptied.append(partition)
+        elif offset != before + 1:
+            doubtful[partition] = partitions.get(partition, NOTHING)
+        ends[partition] = (record.position, offset)
+    # What others sent meanwhile, a deposed leader perhaps, may be into a new partition, and hide that it is one.
+    emptied += [partition for partition in await not_there(topics, doubtful) if partition not in emptied]
     # Whoever stores these ends and dies before publishing again leaves the mark that it has to be done.
-    ends.update({key: (ends[key][0], LOST) for key in emptied})
+    ends.update({partition: (ends[partition][0], LOST) for partition in emptied})
     return ends, emptied
 
 
-async def ends_before(settings: Settings, partitions: Partitions) -> list[tuple[str, int]]:
-    """The partitions that hold fewer records than were published to them."""
-    if not partitions:
-        return []
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka_url, enable_auto_commit=False)
-    await consumer.start()
-    try:
-        wanted = {
-            TopicPartition(settings.topic_prefix + context, shard): (context, shard) for context, shard in partitions
-        }
-        ends = await consumer.end_offsets(list(wanted))
-        return [key for partition, key in wanted.items() if ends[partition] <= partitions[key][1]]
-    finally:
-        await consumer.stop()
+async def not_there(topics: OpenTopics, partitions: Partitions) -> list[Partition]:
+    """The partitions that do not begin where the log does, or do not hold, at its offset, the record that was
+    published last.
 
-
-async def mark_lost(connection: psycopg.AsyncConnection[Any], lost: Sequence[tuple[str, int]]) -> None:
-    """Have the leader publish these partitions again, within its next look at their ends."""
-    contexts, shards = [context for context, _ in lost], [shard for _, shard in lost]
-    await connection.execute(_MARK_LOST, [LOST, contexts, shards])
-
-
-async def marked_lost(connection: psycopg.AsyncConnection[Any]) -> list[tuple[str, int, int]]:
-    """The partitions that are to be published again: context, shard, and the position they had."""
-    rows = await connection.execute(
-        "SELECT context, shard, position FROM relay_partitions WHERE kafka_offset = %s", [LOST]
-    )
-    return [(context, shard, position) for context, shard, position in await rows.fetchall()]
+    The end alone does not tell: what was sent and not noted may have brought a new partition's past that offset."""
+    published = {partition: offset for partition, (position, offset) in partitions.items() if position}
+    found = await topics.outermost(published) if published else {}
+    lost = []
+    for partition, (position, offset) in partitions.items():
+        first, last = found.get(partition, (None, None))
+        whole = first is not None and first.previous == 0 and last is not None and last.record.position == position
+        if offset == LOST or (position and not whole):
+            lost.append(partition)
+    return lost
 
 
 async def republish(
-    connection: psycopg.AsyncConnection[Any],
-    producer: AIOKafkaProducer,
-    event_log: EventLog,
-    settings: Settings,
-    partitions: Partitions,
-    emptied: Sequence[tuple[str, int]],
+    leadership: Leadership, topics: OpenTopics, partitions: Partitions, emptied: Sequence[Partition]
 ) -> None:
     """Publish these partitions again, up to the position they had. May be interrupted anywhere: they are marked
     as lost until they are complete, so the next leader begins again."""
-    await mark_lost(connection, emptied)
-    await _cut(settings, emptied)
-    for context, shard in emptied:
-        until, _ = partitions[context, shard]
-        done: Partitions = {(context, shard): (0, -1)}
+    # Cut at an offset that is known before: whoever freezes here and is deposed cuts nothing of the next leader's.
+    starts = await topics.ends(emptied)
+    await leadership.mark_lost(emptied)
+    await topics.cut(starts)
+    for partition in emptied:
+        until, _ = partitions[partition]
+        done: Partitions = {partition: (0, starts[partition] - 1)}
         count = 0
-        while records := await event_log.shard_after(
-            context, shard, done[context, shard][0], limit=EVENTS_A_BATCH, until=until
+        while records := await leadership.shard_after(
+            *partition, done[partition][0], limit=EVENTS_A_BATCH, until=until
         ):
-            sent, again = await send(producer, settings.topic_prefix, records, done)
-            if again:
-                raise EmptiedAgain(f"{context}/{shard} lost its records while they were published again")
+            sent, again = await send(topics, records, done)
             done.update(sent)
             count += len(records)
-        await connection.execute(
-            "UPDATE relay_partitions SET kafka_offset = %s WHERE context = %s AND shard = %s",
-            [done[context, shard][1], context, shard],
-        )
+            # What stands between them came late, from a producer that was given up or a leader that was deposed.
+            if again or done[partition][1] != starts[partition] + count - 1:
+                context, shard = partition
+                raise EmptiedAgain(
+                    f"{context}/{shard} lost its records, or got others, while they were published again"
+                )
+        if not await leadership.published_again(partition, done[partition][1]):
+            raise Deposed(f"epoch {leadership.published.epoch} is over")
         partitions.update(done)
-        log.warning("partition_published_again", context=context, shard=shard, events=count)
-
-
-async def _cut(settings: Settings, emptied: Sequence[tuple[str, int]]) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_url)
-    await admin.start()
-    try:
-        await admin.delete_records(
-            {
-                TopicPartition(settings.topic_prefix + context, shard): RecordsToDelete(before_offset=-1)
-                for context, shard in emptied
-            }
-        )
-    finally:
-        await admin.close()
+        log.warning("partition_published_again", context=partition[0], shard=partition[1], events=count)

@@ -16,10 +16,10 @@ from psycopg.sql import SQL, Identifier
 
 from adapters.log import LogRecord
 from adapters.read_store import write
+from adapters.relay_store import mark_lost, marked_lost
 from adapters.wiring import Kontor
 from domain.identity import shard_of
 from projections.view import View
-from streams.publishing import mark_lost, marked_lost
 from streams.verification import Verdict
 
 log = structlog.get_logger()

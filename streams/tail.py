@@ -7,46 +7,41 @@ The relay stores what it has published per partition; a follower that stays behi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import structlog
-from psycopg.sql import SQL
 
 from adapters.away import AWAY, pause
-from streams.app import SETTINGS, app
+from streams.applying import Chain
 from streams.following import Follower
 from streams.patience import Patience
+from streams.ports import FollowerStore
 
 log = structlog.get_logger()
 
 LOOK_S: Final = 1.0
 
-_BEHIND = SQL(
-    "SELECT v.view, v.context, v.shard, v.position, r.position FROM view_positions v"
-    " JOIN relay_partitions r USING (context, shard) WHERE v.position < r.position"
-)
 
-
-async def watch(followed: Callable[[], dict[str, Follower]]) -> None:
-    """Refill every follower that stays behind; runs until cancelled. Raises Unassigned (see `Patience.lost`)."""
+async def watch(
+    store: FollowerStore,
+    chain: Chain,
+    followed: Callable[[], Mapping[str, Follower]],
+    assigned: Callable[[], set[tuple[str, int]]],
+) -> None:
+    """Refill every follower that stays behind; runs until cancelled. `assigned` are this worker's partitions, as
+    (context, shard). Raises Unassigned (see `Patience.lost`)."""
     loop = asyncio.get_running_loop()
     patience = Patience()
     while True:
         await pause(LOOK_S)
         try:
-            rows = await app.kontor.reads.fetch(_BEHIND, [])
+            standing = await store.behind()
         except AWAY:
             continue
         followers = followed()
-        prefix = SETTINGS.topic_prefix
-        assigned = {(tp.topic.removeprefix(prefix), tp.partition) for tp in app.consumer.assignment()}
-        behind = {
-            (view, context, shard): (position, published)
-            for view, context, shard, position, published in rows
-            if view in followers
-        }
-        for (view, context, shard), published in patience.lost(behind, assigned, loop.time()).items():
-            at = behind[view, context, shard][0]
-            log.warning("tail_lost", follower=view, context=context, shard=shard, at=at, published=published)
-            await app.chain.refill(followers[view], context, shard, until=published)
+        behind = {chained: ends for chained, ends in standing.items() if chained[0] in followers}
+        for (name, context, shard), published in patience.lost(behind, assigned(), loop.time()).items():
+            at = behind[name, context, shard][0]
+            log.warning("tail_lost", follower=name, context=context, shard=shard, at=at, published=published)
+            await chain.refill(followers[name], context, shard, until=published)

@@ -1,4 +1,4 @@
-"""Users: the agent that folds the topic `users` into its views, and destroys what was erased."""
+"""Users: the agent that folds the topic `users` into its views, destroys what was erased, and plans mails."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ from streams.app import agent, app
 
 @agent("users", name="users")
 async def users(stream: Stream[Any]) -> None:
-    await app.follow(stream, "users", lambda: [*app.view_followers("users"), erasure.FOLLOWER])
+    await app.follow(stream, "users", lambda: [*app.view_followers("users"), erasure.FOLLOWER, app.planner])

@@ -17,6 +17,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from psycopg.sql import SQL, Identifier
 
 from adapters.log import LogRecord
+from adapters.packed_arrays import texts
 from adapters.parked_events import PARKED_AGGREGATES
 from adapters.read_store import rows_by_id
 from adapters.schema import followers
@@ -226,7 +227,7 @@ async def _verify_view(kontor: Kontor, view: View[Any], verdict: Verdict) -> Non
     """Every aggregate's row equals the fold of its events, and so does its copy in Redis where there is one."""
     name = shown(view)
     (context,) = view.contexts
-    parked = {row[0] for row in await kontor.reads.fetch(SQL(PARKED_AGGREGATES), [view.table])}
+    parked = {row[1] for row in await kontor.reads.fetch(SQL(PARKED_AGGREGATES), [texts([view.table])])}
     for aggregate_id in parked:
         verdict.found(name, "parked", aggregate_id, "see `kontor parked show`")
     known = [row[0] for row in await kontor.reads.fetch(_IDS, [context, verdict.position, list(view.follows)])]

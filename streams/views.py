@@ -1,121 +1,115 @@
 """Views as followers: rows in the transaction of the position, Redis copies after it.
 
-A copy can be lost (the process dies after the commit; Redis is away). `view_positions.copied` says how far
-copies are known to be there, and what lies between it and the position is copied again.
+A copy can be lost: the process dies after the commit, nobody learns that the commit was done, Redis is away.
+`view_positions.copied` says up to where copies are known to be there. It moves only from where a copied transaction
+began, so it stands before whatever is missing; what it stands before for a while is copied again.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
 import structlog
-from psycopg import AsyncConnection
-from psycopg.sql import SQL, Identifier
 
 from adapters.away import AWAY, pause
-from adapters.read_store import ReadStore, select, write
-from adapters.redis_views import RedisViews
 from domain.identity import shard_of
 from projections import VIEWS
 from projections.view import Recorded, Row, View
 from streams.following import Follower
+from streams.ports import Changes, CopiedRows, Copies, FollowerTransaction, Place, Span
 
 log = structlog.get_logger()
 
 COPY_ROWS: Final = 500
 RECOPY_S: Final = 2.0
 
-_BEHIND = SQL("SELECT min(copied) FROM view_positions WHERE view = %s AND copied < position")
-_POSITIONS = SQL("SELECT context, shard, position FROM view_positions WHERE view = %s")
-_COPIED = SQL(
-    "UPDATE view_positions SET copied = greatest(copied, m.position)"
-    " FROM unnest(%s::text[], %s::smallint[], %s::bigint[]) AS m (context, shard, position)"
-    " WHERE view = %s AND view_positions.context = m.context AND view_positions.shard = m.shard"
-)
-
 
 class Copier:
     """Brings rows to Redis, and knows what is not there yet."""
 
-    def __init__(self, reads: ReadStore, copies: RedisViews) -> None:
+    def __init__(self, reads: CopiedRows, copies: Copies) -> None:
         self._reads = reads
         self._copies = copies
-        # After a start nothing is known of what the last process still copied.
-        self._certain: set[str] = set()
-        self._copied: dict[str, dict[tuple[str, int], int]] = {}
+        # Per view and place, from where to where copies were made and it is not noted yet.
+        self._copied: dict[str, dict[Place, Span]] = {}
+        # Up to where copies could not be made.
+        self._failed: dict[tuple[str, Place], int] = {}
+        # Where the marks stood when they were looked at last.
+        self._seen: dict[tuple[str, str, int], int] = {}
 
-    async def copy(self, view: View[Any], rows: Sequence[Row], reached: dict[tuple[str, int], int]) -> None:
-        """Copy what a commit has changed; what fails is left to `recopy`."""
+    async def copy(self, view: View[Any], rows: Sequence[Row], spans: Mapping[Place, Span]) -> None:
+        """Copy what a commit has changed that moved these shards; what fails is copied again later."""
         for start in range(0, len(rows), COPY_ROWS):
             if not await self._copies.copy(view, rows[start : start + COPY_ROWS]):
-                self._certain.discard(view.table)
+                self._failed |= {(view.table, place): until for place, (_, until) in spans.items()}
                 return
-        self._copied.setdefault(view.table, {}).update(reached)
+        copied = self._copied.setdefault(view.table, {})
+        for place, (since, until) in spans.items():
+            if self._failed.get((view.table, place), 0) <= since < until:
+                copied[place] = joined(copied.get(place), (since, until))
 
     async def run(self) -> None:
-        """Every RECOPY_S: copy again what may be missing, and note what is there."""
+        """Every RECOPY_S: note what is copied, and copy again what may be missing."""
         while True:
-            for view in VIEWS.values():
-                for followed in self._reads.generations.followed(view):
-                    with contextlib.suppress(*AWAY):
-                        await self._recopy(followed)
+            with contextlib.suppress(*AWAY):
+                await self._look()
             await pause(RECOPY_S)
 
-    async def _recopy(self, view: View[Any]) -> None:
-        if view.table not in self._certain:
-            reached = {
-                (context, shard): position
-                for context, shard, position in await self._reads.fetch(_POSITIONS, [view.table])
-            }
-            if not await self._copy_after(view):
-                return
-            self._certain.add(view.table)
-            self._copied.setdefault(view.table, {}).update(reached)
-        if copied := self._copied.pop(view.table, None):
-            contexts, shards = zip(*copied, strict=True)
-            await self._reads.fetch(
-                SQL("{} RETURNING 1").format(_COPIED), [list(contexts), list(shards), list(copied.values()), view.table]
-            )
+    async def _look(self) -> None:
+        followed = {each.table: each for view in VIEWS.values() for each in self._reads.followed(view)}
+        for table, view in followed.items():
+            if copied := self._copied.pop(table, None):
+                await self._reads.note_copied(view, copied)
+        uncopied = await self._reads.uncopied()
+        standing: dict[str, dict[Place, Span]] = {}
+        for (table, context, shard), span in uncopied.items():
+            if table in followed and self._seen.get((table, context, shard)) == span[0]:
+                standing.setdefault(table, {})[context, shard] = span
+        self._seen = {key: mark for key, (mark, _) in uncopied.items()}
+        for table, spans in standing.items():
+            if await self._copy_after(followed[table], min(mark for mark, _ in spans.values())):
+                await self._reads.note_copied(followed[table], spans)
 
-    async def _copy_after(self, view: View[Any]) -> bool:
-        """Copy all rows changed after the least certain position; True when all went well."""
-        ((position,),) = await self._reads.fetch(_BEHIND, [view.table])
-        while position is not None:
-            async with self._reads.pool.connection() as connection:
-                rows = await select(
-                    connection, view, SQL("position > %s ORDER BY position LIMIT %s"), [position, COPY_ROWS]
-                )
-            if not rows:
-                break
+    async def _copy_after(self, view: View[Any], position: int) -> bool:
+        """Copy all rows changed after a position; True when all went well."""
+        while rows := await self._reads.changed_after(view, position, limit=COPY_ROWS):
             if not await self._copies.copy(view, rows):
                 return False
             position = rows[-1].position
         return True
 
 
-def view_follower(view: View[Any], copier: Copier) -> Follower:
-    """The view as something that follows its contexts."""
+def joined(span: Span | None, other: Span) -> Span:
+    """Both where they meet, else the earlier: what is between them may be missing."""
+    if span is None:
+        return other
+    first, second = sorted([span, other])
+    return (first[0], max(first[1], second[1])) if second[0] <= first[1] else first
 
-    async def apply(
-        connection: AsyncConnection[Any], events: Sequence[Recorded]
-    ) -> Callable[[], Awaitable[None]] | None:
-        rows = await write(connection, view, events)
+
+def view_follower(view: View[Any], copier: Copier | None) -> Follower:
+    """The view as something that follows its contexts; without a copier nothing is copied."""
+
+    async def apply(transaction: Changes, events: Sequence[Recorded]) -> Callable[[], Awaitable[None]] | None:
+        rows = await transaction.write(view, events)
+        if copier is None:
+            return None
         context = next(iter(view.contexts))
-        reached = {(context, shard_of(recorded.aggregate_id)): recorded.position for recorded in events}
-        return partial(copier.copy, view, rows, reached)
+        stood = transaction.positions
+        if len(stood) == 1:  # in bulk there are thousands of events, of one shard
+            reached = dict.fromkeys(stood, events[-1].position)
+        else:
+            reached = {shard_of(recorded.aggregate_id): recorded.position for recorded in events}
+        spans = {(context, shard): (stood[shard], until) for shard, until in reached.items()}
+        return partial(copier.copy, view, rows, spans)
 
-    async def skip(connection: AsyncConnection[Any], aggregate_id: UUID, version: int, position: int) -> None:
+    async def skip(transaction: FollowerTransaction, aggregate_id: UUID, version: int, position: int) -> None:
         # The row has seen the event, so that it takes the next one.
-        await connection.execute(
-            SQL("UPDATE {} SET version = %s, position = %s WHERE id = %s AND version = %s").format(
-                Identifier(view.table)
-            ),
-            [version, position, aggregate_id, version - 1],
-        )
+        await transaction.skip(view, aggregate_id, version, position)
 
     assert len(view.contexts) == 1, view.name
-    return Follower(name=view.table, follows=view.follows, apply=apply, skip=skip)
+    return Follower(name=view.table, follows=view.follows, apply=apply, skip=skip, view=view)

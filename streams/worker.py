@@ -1,23 +1,27 @@
-"""The worker process: every agent, the copier and the watch of the tail."""
+"""The worker process: every agent, the copier, the watch of the tail, and what is done in the world."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from typing import Final
 
-import faust
 import uvloop
 
 import streams.catalogue
 import streams.inventory
 import streams.orders
+import streams.payments
 import streams.users
 import streams.webhooks  # noqa: F401  # importing declares the agents
 from adapters.parked_events import ParkedEvents
 from domain import CONTEXTS
-from streams import checkout, erasure, parking, tail
-from streams.app import announce_ready, app
+from streams import checkout, effects, erasure, parking, tail
+from streams.app import SETTINGS, announce_ready, app
+from streams.faust_worker import QuietWorker
 from streams.following import Follower
+
+SWITCH_INTERVAL_S: Final = 0.0005
 
 
 async def copy() -> None:
@@ -26,15 +30,31 @@ async def copy() -> None:
 
 def followers() -> dict[str, Follower]:
     views = {follower.name: follower for context in CONTEXTS for follower in app.view_followers(context)}
-    return views | {follower.name: follower for follower in (checkout.FOLLOWER, erasure.FOLLOWER)}
+    return views | {follower.name: follower for follower in (checkout.FOLLOWER, erasure.FOLLOWER, app.planner)}
+
+
+def assigned() -> set[tuple[str, int]]:
+    """The partitions that are this worker's: context and shard."""
+    prefix = SETTINGS.topic_prefix
+    return {(tp.topic.removeprefix(prefix), tp.partition) for tp in app.consumer.assignment()}
 
 
 async def watch_tail() -> None:
-    await tail.watch(followers)
+    await tail.watch(app.kontor.followers, app.chain, followers, assigned)
 
 
 async def grant_wishes() -> None:
     await parking.grant(ParkedEvents(app.kontor.pool), followers, app.chain.resume)
+
+
+async def do_effects() -> None:
+    async with asyncio.TaskGroup() as group:
+        for kind in app.effects.values():
+            group.create_task(kind.run())
+
+
+async def delete_done_effects() -> None:
+    await effects.delete_done(app.kontor.effects)
 
 
 async def ready() -> None:
@@ -43,12 +63,14 @@ async def ready() -> None:
     announce_ready()
 
 
-for background in (copy, watch_tail, grant_wishes, ready):
+for background in (copy, watch_tail, grant_wishes, do_effects, delete_done_effects, ready):
     app.task(background)
 
 
 def run() -> None:
     """Work until SIGTERM or SIGINT; exits with 1 when an agent failed."""
+    # The consumer's thread waits this long for the one that applies, and the other way round.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    worker = faust.Worker(app, loglevel="WARNING", quiet=True, redirect_stdouts=False)
+    worker = QuietWorker(app, loglevel="WARNING", quiet=True, redirect_stdouts=False)
     sys.exit(worker.execute_from_commandline())

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from domain.users import Role
 from projections.users import USERS, UserRow
@@ -36,6 +36,7 @@ SHOWN: dict[str, tuple[list[Decision], Decision, int, dict[str, Any]]] = {
     "a failed sign-in": ([], ("refuse_sign_in", {"reason": "r"}), 1, NOTHING),
     "another password": ([], ("change_password", {"reason": "r"}), 2, NOTHING),
     "sessions ended": ([], ("revoke_sessions", {"reason": "r"}), 1, NOTHING),
+    "a verified address": ([], ("verify_email", {}), 1, NOTHING),
     "erased": (
         [("enable_mfa", {"reason": "r"})],
         ("erase", {"by": "user:1"}),

@@ -46,7 +46,7 @@ async def published(kontor: Kontor, context: str = "inventory") -> list[Linked]:
 
 def chain_of(kontor: Kontor) -> tuple[Chain, object]:
     copier = Copier(kontor.reads, kontor.copies)
-    return Chain(kontor.pool, kontor.log), view_follower(STOCK, copier)
+    return Chain(kontor.followers), view_follower(STOCK, copier)
 
 
 async def on_hand(kontor: Kontor) -> dict[str, int]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from psycopg import AsyncConnection
 
 from adapters.parked_events import ParkedEvent, ParkedEvents
 from adapters.wiring import Kontor
@@ -19,6 +18,7 @@ from projections.view import Recorded
 from streams.applying import Chain
 from streams.following import Follower
 from streams.parking import is_poison
+from streams.ports import Changes
 from streams.views import Copier, view_follower
 from tests.streams.test_chain import ACTOR, on_hand, published, receive
 
@@ -37,14 +37,14 @@ class Sick:
         self._version = version
         self.kontor = kontor
         self.error: Exception = Bad("no such thing")
-        self.chain = Chain(kontor.pool, kontor.log)
+        self.chain = Chain(kontor.followers)
         view = view_follower(STOCK, Copier(kontor.reads, kontor.copies))
 
-        async def apply(connection: AsyncConnection[Any], events: Sequence[Recorded]) -> Any:
+        async def apply(transaction: Changes, events: Sequence[Recorded]) -> Any:
             for recorded in events:
                 if recorded.aggregate_id in self._bad and recorded.version == self._version:
                     raise self.error
-            return await view.apply(connection, events)
+            return await view.apply(transaction, events)
 
         self.follower: Follower = replace(view, apply=apply)
 
@@ -167,10 +167,10 @@ async def test_a_database_that_is_away_for_a_moment_parks_nothing(kontor: Kontor
     failures = [psycopg.OperationalError("gone"), OSError("gone")]
     before = sick.follower.apply
 
-    async def apply(connection: AsyncConnection[Any], events: Sequence[Recorded]) -> Any:
+    async def apply(transaction: Changes, events: Sequence[Recorded]) -> Any:
         if failures:
             raise failures.pop()
-        return await before(connection, events)
+        return await before(transaction, events)
 
     sick.mend()
     await sick.chain.take(replace(sick.follower, apply=apply), "inventory", await published(kontor))
@@ -212,3 +212,9 @@ async def test_too_many_parked_aggregates_stop_the_follower_until_they_are_relea
 def test_a_group_of_errors_is_poison_only_when_all_of_it_is() -> None:
     assert is_poison(ExceptionGroup("", [ValueError("a"), Bad("b")]))
     assert not is_poison(ExceptionGroup("", [ValueError("a"), OSError("away")]))
+
+
+def test_a_worker_without_memory_does_not_blame_the_event() -> None:
+    assert not is_poison(psycopg.DatabaseError("out of memory for query result"))
+    assert not is_poison(ExceptionGroup("", [psycopg.DatabaseError("out of memory for query result")]))
+    assert is_poison(psycopg.errors.CheckViolation("the row breaks a rule"))

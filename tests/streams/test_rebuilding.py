@@ -28,7 +28,7 @@ pytestmark = pytest.mark.servers
 
 async def follow(kontor: Kontor) -> None:
     """What a worker does with what was published: every generation that is followed."""
-    chain, copier = Chain(kontor.pool, kontor.log), Copier(kontor.reads, kontor.copies)
+    chain, copier = Chain(kontor.followers), Copier(kontor.reads, kontor.copies)
     records = await published(kontor)
     for view in kontor.reads.generations.followed(STOCK):
         await chain.take(view_follower(view, copier), "inventory", records)
@@ -83,17 +83,17 @@ async def test_a_generation_that_is_behind_is_not_read(kontor: Kontor) -> None:
 async def test_a_rebuild_that_died_goes_on_where_it_was(kontor: Kontor, monkeypatch: pytest.MonkeyPatch) -> None:
     await receive(kontor, 5)
     await follow(kontor)
-    monkeypatch.setattr("streams.applying.REFILL_EVENTS", 2)
+    monkeypatch.setattr("streams.applying.BULK_EVENTS", 2)
     before, applied = rebuilding.view_follower, list[int]()
 
-    def dying(view: Any, copier: Copier) -> Any:
+    def dying(view: Any, copier: Copier | None) -> Any:
         follower = before(view, copier)
 
-        async def apply(connection: Any, events: Sequence[Recorded]) -> Any:
+        async def apply(transaction: Any, events: Sequence[Recorded]) -> Any:
             applied.extend(recorded.position for recorded in events)
             if len(applied) == 10:
                 raise RuntimeError("the process dies")
-            return await follower.apply(connection, events)
+            return await follower.apply(transaction, events)
 
         return replace(follower, apply=apply)
 
@@ -130,7 +130,7 @@ async def test_poison_ends_a_rebuild_and_leaves_what_is_read_alone(
 
 
 async def test_the_log_may_grow_while_a_generation_is_built(kontor: Kontor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.applying.REFILL_EVENTS", 3)
+    monkeypatch.setattr("streams.applying.BULK_EVENTS", 3)
     monkeypatch.setattr(rebuilding, "NEAR_EVENTS", 0)
     await receive(kontor, 10)
     await follow(kontor)
@@ -163,7 +163,22 @@ async def test_workers_that_still_follow_a_dropped_generation_go_on_without_it(k
     candidate = await built(kontor)
     await kontor.reads.generations.drop(STOCK)
     copier = Copier(kontor.reads, kontor.copies)
-    chain = Chain(kontor.pool, kontor.log)
+    chain = Chain(kontor.followers)
     await chain.take(view_follower(candidate, copier), "inventory", await published(kontor))
     assert await chain.refill(view_follower(candidate, copier), "inventory", 0, until=10**6) == 0
     assert kontor.reads.generations.followed(STOCK) == [STOCK]
+
+
+async def test_what_is_built_is_copied_when_it_is_followed_and_not_before(kontor: Kontor) -> None:
+    await receive(kontor, 2)
+    await follow(kontor)
+    candidate = await built(kontor)
+    ids = [stock_item_id(sku) for sku in "ABC"]
+    assert await kontor.copies.read(candidate, ids) == {}
+    assert await kontor.reads.fetch(_UNCOPIED, [candidate.table]) == []  # nothing old is there, so nothing is missing
+    await kontor.pipeline.execute(ReceiveStock(sku="A", quantity=1), actor=ACTOR)
+    await follow(kontor)
+    assert list(await kontor.copies.read(candidate, ids)) == [stock_item_id("A")]
+
+
+_UNCOPIED = SQL("SELECT 1 FROM view_positions WHERE view = %s AND copied < position")

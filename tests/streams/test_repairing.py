@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from uuid import uuid4
 
 import pytest
 from aiokafka import AIOKafkaProducer
+from msgspec.structs import replace
 
 from adapters.wiring import Kontor
 from commands.inventory import ReceiveStock
 from domain.identity import SHARDS, shard_of, stock_item_id
 from projections.inventory import STOCK
-from streams.relay import Relay
 from streams.repairing import fold_again, repair
 from streams.verification import verify_all
 from tests.streams.test_chain import ACTOR, on_hand, receive
 from tests.streams.test_rebuilding import follow
+from tests.streams.test_relay import relay_of
 
 pytestmark = pytest.mark.servers
 
@@ -27,12 +27,12 @@ pytestmark = pytest.mark.servers
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("streams.verification.PASSING_S_MAX", 0.1)
     monkeypatch.setattr("streams.verification.SETTLING_S_MAX", 0.1)
-    monkeypatch.setattr("streams.relay.LOOK_AT_ENDS_S", 0.5)
+    monkeypatch.setattr("streams.relay.LOOK_S", 0.5)
 
 
 @pytest.fixture
 async def relay(kontor: Kontor, topics: None) -> AsyncIterator[None]:
-    running = asyncio.create_task(Relay(kontor).run())
+    running = asyncio.create_task(relay_of(kontor).run())
     yield
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)

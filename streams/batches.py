@@ -1,0 +1,48 @@
+"""One batch of a topic's records and everybody who follows it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
+
+import structlog
+
+from adapters.wire import Linked
+from streams.applying import Chain, Decoded
+from streams.following import Follower
+
+log = structlog.get_logger()
+
+BULK_AT_ONCE: Final = 3  # shards that catch up; Postgres works for one while another folds
+
+# On from this offset of this shard's partition.
+Skip = Callable[[int, int], Awaitable[None]]
+
+
+async def apply_batch(
+    chain: Chain,
+    context: str,
+    followers: Sequence[Follower],
+    records: Sequence[Linked],
+    far: Mapping[int, tuple[int, int]],
+    skip: Skip,
+) -> None:
+    """Returns when every follower has applied all.
+
+    `far` names shards whose records are left out because they are far behind, with the position and the offset that the
+    relay has reached: they catch up from the log and go on behind that. Raises what the chain raises, in a group."""
+    decoded: Decoded = {}
+    gate = asyncio.Semaphore(BULK_AT_ONCE)
+
+    async def catch_up(shard: int, position: int, offset: int) -> None:
+        async with gate:
+            events = await chain.catch_up(followers, context, shard, until=position)
+        await skip(shard, offset + 1)
+        log.info("caught_up", context=context, shard=shard, events=events, offset=offset)
+
+    async with asyncio.TaskGroup() as group:
+        if records:
+            group.create_task(chain.take_all(followers, context, records, decoded))
+        for shard, (position, offset) in far.items():
+            group.create_task(catch_up(shard, position, offset))

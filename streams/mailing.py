@@ -1,0 +1,156 @@
+"""Sending the mail that an event calls for, once, and recording what became of it.
+
+The facts come from the log when the mail is made; the tokens of its links are made then, too. The order is: look
+whether it is recorded, send, record. A process killed between the server's answer and the record sends the mail a
+second time, with the same Message-ID: SMTP knows no idempotency, and a mail twice is better than none.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeVar
+from uuid import UUID
+
+import structlog
+from eventsourcing.domain import Aggregate
+
+from adapters.mail_rendering import AccountFacts, Facts, LineFacts, LinkFacts, OrderFacts, Url, render
+from adapters.wiring import Kontor
+from commands.account_recovery import GOOD_FOR
+from commands.handling import Actor
+from commands.notifications import RecordMailFailed, RecordMailSent
+from commands.ports import Mail, MailerAway, MailRefused, TokenPurpose
+from domain.identity import UserId, email_claim_id, notification_id
+from domain.notifications import MailTemplate, Notification
+from domain.orders import Order
+from domain.users import EmailClaim, User
+
+log = structlog.get_logger()
+A = TypeVar("A", bound=Aggregate)
+Subject = Order | User | EmailClaim
+
+ACTOR: Final = Actor.system("mailing")
+# Why a mail failed for which no server was asked.
+ERASED: Final = "erased"
+# RFC 2606: nobody is there. Imported customers have such addresses.
+NOBODYS: Final = ".invalid"
+_ACCOUNT: Final = frozenset(
+    {MailTemplate.EMAIL_VERIFICATION, MailTemplate.EMAIL_VERIFIED, MailTemplate.PASSWORD_CHANGED}
+)
+
+
+async def send(
+    kontor: Kontor,
+    *,
+    effect_id: UUID,
+    event_id: UUID,
+    template: str,
+    subject_id: UUID,
+) -> None:
+    """Send the mail of this effect, unless it is recorded as sent or failed; return when it is recorded.
+
+    `subject_id` is the order, the account, or for `password_reset` the claim on an address, whoever has it by now.
+    Whose mail it is follows from that. Where there is nobody to send to, or nothing left to
+    say, nothing is sent or recorded. For somebody who was erased it is recorded as failed, as is a mail that the server
+    refuses for good. Raises MailerAway where it may be tried again, also where no mail server is configured, and
+    ValueError for an unknown template."""
+    wanted = MailTemplate(template)
+    if await _loaded(kontor, Notification, notification_id(effect_id)) is not None:
+        return
+    subject = await _subject(kontor, wanted, subject_id)
+    owner = await _owner(kontor, subject)
+    if subject is None or owner is None or (wanted is MailTemplate.EMAIL_VERIFICATION and owner.email_verified):
+        log.info("no_mail", template=template, subject_id=str(subject_id), effect_id=str(effect_id))
+        return
+    email, name = await kontor.personal_data.open([(owner.id, owner.email), (owner.id, owner.name)])
+    whose = UserId(owner.id)
+    if email is None or name is None:
+        await _failed(kontor, effect_id, event_id, wanted, whose, ERASED)
+        return
+    if email.endswith(NOBODYS):
+        return
+    if kontor.mailer is None:
+        raise MailerAway("no mail server is configured; set KONTOR_SMTP_URL")
+    mail = render(wanted, name, await _facts(kontor, wanted, subject, owner, email))
+    try:
+        await kontor.mailer.send(
+            Mail(message_id=str(effect_id), to=email, subject=mail.subject, text=mail.text, html=mail.html)
+        )
+    except MailRefused as refused:
+        await _failed(kontor, effect_id, event_id, wanted, whose, str(refused))
+        return
+    sent = RecordMailSent(effect_id=effect_id, event_id=event_id, template=wanted, user_id=whose)
+    await kontor.pipeline.execute(sent, actor=ACTOR, causation_id=event_id)
+
+
+async def _failed(
+    kontor: Kontor, effect_id: UUID, event_id: UUID, template: MailTemplate, user_id: UserId, reason: str
+) -> None:
+    log.warning("mail_failed", template=template.value, effect_id=str(effect_id), reason=reason)
+    failed = RecordMailFailed(effect_id=effect_id, event_id=event_id, template=template, user_id=user_id, reason=reason)
+    await kontor.pipeline.execute(failed, actor=ACTOR, causation_id=event_id)
+
+
+async def _subject(kontor: Kontor, template: MailTemplate, subject_id: UUID) -> Subject | None:
+    if template is MailTemplate.PASSWORD_RESET:
+        return await _loaded(kontor, EmailClaim, subject_id)
+    if template in _ACCOUNT:
+        return await _loaded(kontor, User, subject_id)
+    return await _loaded(kontor, Order, subject_id)
+
+
+async def _owner(kontor: Kontor, subject: Subject | None) -> User | None:
+    """Whose mail it is; None for an address that nobody has."""
+    match subject:
+        case User():
+            return subject
+        case Order(customer_id=user_id) | EmailClaim(user_id=user_id) if user_id is not None:
+            return await _loaded(kontor, User, user_id)
+        case _:
+            return None
+
+
+async def _loaded(kontor: Kontor, kind: type[A], aggregate_id: UUID) -> A | None:
+    found = (await kontor.store.load([aggregate_id])).get(aggregate_id)
+    return found[0] if found is not None and isinstance(found[0], kind) else None
+
+
+async def _facts(kontor: Kontor, template: MailTemplate, subject: Subject, owner: User, email: str) -> Facts:
+    shop = kontor.settings.public_url.rstrip("/")
+    if isinstance(subject, Order):
+        return _order_facts(subject, shop)
+    match template:
+        case MailTemplate.EMAIL_VERIFICATION:
+            return await _link(kontor, TokenPurpose.EMAIL_VERIFICATION, owner, email, f"{shop}/verify-email")
+        case MailTemplate.PASSWORD_RESET:
+            return await _link(kontor, TokenPurpose.PASSWORD_RESET, owner, email, f"{shop}/reset-password")
+        case MailTemplate.PASSWORD_CHANGED:
+            return AccountFacts(url=Url(f"{shop}/forgotten-password"))
+        case _:
+            return AccountFacts(url=Url(shop))
+
+
+def _order_facts(order: Order, shop: str) -> OrderFacts:
+    lines = (
+        LineFacts(sku=line.sku, name=line.name, quantity=line.quantity, unit_price=line.unit_price, total=line.total)
+        for line in order.lines
+    )
+    return OrderFacts(
+        number=order.number,
+        placed_at=order.placed_at,
+        lines=tuple(lines),
+        total=order.total,
+        url=Url(f"{shop}/orders/{order.id}"),
+        reason=order.reason or "",
+        carrier=order.carrier or "",
+        tracking_number=order.tracking_number or "",
+    )
+
+
+async def _link(kontor: Kontor, purpose: TokenPurpose, owner: User, email: str, page: str) -> LinkFacts:
+    """A link with a new token. It stands behind a #, so that no server or proxy on the way ever sees it."""
+    now = kontor.ports.clock.now()
+    address_id = email_claim_id(kontor.personal_data.digest(email))
+    token = await kontor.ports.account_tokens.make(
+        owner.id, purpose, address_id=address_id, expires_at=now + GOOD_FOR[purpose], now=now
+    )
+    return LinkFacts(url=Url(f"{page}#token={token}"), valid=GOOD_FOR[purpose])

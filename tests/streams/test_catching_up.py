@@ -1,0 +1,165 @@
+"""Followers that are far behind: in bulk from the log, and on from where the relay was."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from adapters.wiring import Kontor, open_kontor
+from cli.bench.installed import Installation
+from cli.bench.order_log import OrderLog
+from domain.identity import SHARDS
+from projections.view import Recorded
+from streams.applying import Chain
+from streams.following import Follower
+from streams.skipping import FAR_RECORDS
+from streams.verification import verify_all
+from tests.conftest import Stack
+from tests.streams.test_chain import chain_of, on_hand, published, receive
+
+pytestmark = pytest.mark.servers
+EVENTS = 36_000  # three times FAR_RECORDS in each of twelve partitions
+AGENTS = 2  # read the orders: the views' and the checkout
+
+
+class Noting:
+    """A follower beside the view, under the checkout's name, that notes the positions it is given."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+        self.follower = Follower(name="checkout", follows=None, apply=self.apply)
+
+    async def apply(self, _transaction: Any, events: list[Recorded]) -> None:
+        self.seen += [recorded.position for recorded in events]
+
+
+async def shards_of(kontor: Kontor) -> dict[int, int]:
+    """Shard to the position of its last event of stock."""
+    return {linked.record.shard: linked.record.position for linked in await published(kontor)}
+
+
+async def test_catching_up_applies_what_is_missing_once_and_in_order(
+    kontor: Kontor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streams.applying.BULK_EVENTS", 2)
+    await receive(kontor, 5)
+    chain, follower = chain_of(kontor)
+    records = await published(kontor)
+    await chain.take(follower, "inventory", records[:4])
+    for _ in range(2):
+        for shard, end in (await shards_of(kontor)).items():
+            await chain.catch_up([follower], "inventory", shard, until=end)
+    assert await on_hand(kontor) == {"A": 5, "B": 5, "C": 5}
+
+
+async def test_followers_that_catch_up_together_each_go_on_from_where_they_stand(kontor: Kontor) -> None:
+    await receive(kontor, 5)
+    chain, view = chain_of(kontor)
+    records = await published(kontor)
+    noting = Noting()
+    other = noting.follower
+    await kontor.reads.fetch(FOLLOWS_STOCK, [])
+    await chain.take(other, "inventory", records[:5])
+    already = list(noting.seen)
+    for shard, end in (await shards_of(kontor)).items():
+        await chain.catch_up([view, other], "inventory", shard, until=end)
+    assert await on_hand(kontor) == {"A": 5, "B": 5, "C": 5}
+    assert len(already) > 0
+    assert sorted(noting.seen) == [linked.record.position for linked in records]
+
+
+async def test_one_that_cannot_apply_an_event_does_not_keep_the_others(kontor: Kontor) -> None:
+    await receive(kontor, 5)
+    chain, view = chain_of(kontor)
+
+    async def failing(_transaction: Any, events: list[Recorded]) -> None:
+        raise ValueError("poison")
+
+    await kontor.reads.fetch(FOLLOWS_STOCK, [])
+    sick = Follower(name="checkout", follows=None, apply=failing)
+    for shard, end in (await shards_of(kontor)).items():
+        await chain.catch_up([sick, view], "inventory", shard, until=end)
+    assert await on_hand(kontor) == {"A": 5, "B": 5, "C": 5}
+    parked = await kontor.reads.fetch(_PARKED, [])
+    assert parked == [("checkout", len(await published(kontor)))]
+
+
+async def test_nobody_is_behind_who_is_no_more(kontor: Kontor) -> None:
+    await receive(kontor, 1)
+    chain = Chain(kontor.followers)
+    gone = Follower(name="gone", follows=None, apply=Noting().apply)
+    (shard, end), *_ = (await shards_of(kontor)).items()
+    assert await chain.catch_up([gone], "inventory", shard, until=end) == 0
+
+
+@pytest.mark.acceptance
+async def test_a_worker_that_is_far_behind_passes_over_the_backlog_and_then_follows(stack: Stack) -> None:
+    installation = installation_of(stack)
+    with installation.another() as other:
+        with psycopg.connect(other.variables["KONTOR_POSTGRES_URL"], autocommit=True) as connection:
+            OrderLog(connection).fill(EVENTS)
+            # These orders are of the past: nothing follows from them.
+            past = "UPDATE view_positions SET position = %s WHERE view IN ('checkout', 'effects')"
+            connection.execute(past, [EVENTS])
+        log = stack.home / "logs" / "worker-far.log"
+        async with open_kontor(other.settings, name="test") as kontor:
+            with other.process("relay", log="relay-far"):
+                await until(lambda: count(kontor, "SELECT position FROM relay_checkpoint"), EVENTS, 120)
+                with other.process("worker", log="worker-far"):
+                    applied = "SELECT count(*) FROM order_timeline_v1 WHERE jsonb_array_length(steps) = 5"
+                    await until(lambda: count(kontor, applied), EVENTS // 5 - 400, 120)
+                    caught_up = await passed_over(log)
+                    assert sum(caught_up) > EVENTS - 12 * 2 * FAR_RECORDS
+                    # Once each, to the end of what was published: what had been fetched before does not ask again.
+                    assert len(caught_up) <= AGENTS * SHARDS
+                    # It follows Kafka again, and its offsets are committed beyond what was passed over.
+                    await receive(kontor, 1)
+                    await until(lambda: count(kontor, "SELECT sum(on_hand) FROM stock_v1"), 3, 30)
+                    await until(lambda: count(kontor, applied), EVENTS // 5 - 400, 30)
+                    assert (await verify_all(kontor)).findings == []
+
+
+FOLLOWS_STOCK: Any = (
+    b"INSERT INTO view_positions (view, context, shard) SELECT 'checkout', 'inventory', s"
+    b" FROM generate_series(0, 11) s RETURNING 1"
+)
+_PARKED: Any = b"SELECT follower, count(*) FROM parked_events GROUP BY follower"
+
+
+def installation_of(stack: Stack) -> Installation:
+    """The stack as the benches know it."""
+    settings = stack.settings
+    return Installation(
+        stack.home,
+        stack.status,
+        {
+            "KONTOR_POSTGRES_URL": settings.postgres_url,
+            "KONTOR_KAFKA_URL": settings.kafka_url,
+            "KONTOR_REDIS_URL": settings.redis_url,
+            "KONTOR_MASTER_KEY": settings.master_key.get_secret_value(),
+            "KONTOR_JWT_KEY": settings.jwt_key.get_secret_value(),
+        },
+    )
+
+
+async def count(kontor: Kontor, query: str) -> int:
+    ((found,),) = await kontor.reads.fetch(query.encode(), [])  # type: ignore[arg-type]
+    return int(found or 0)
+
+
+async def until(look: Any, least: int, seconds: float) -> None:
+    give_up_at = time.monotonic() + seconds
+    while (seen := await look()) < least:
+        assert time.monotonic() < give_up_at, f"{seen} of {least} after {seconds} s"
+        await asyncio.sleep(0.2)
+
+
+async def passed_over(log: Path) -> list[int]:
+    """How many events each catching up has read."""
+    return [int(found) for found in re.findall(r'"events": ?(\d+)[^\n]*"caught_up"', log.read_text())]

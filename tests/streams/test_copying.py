@@ -1,0 +1,78 @@
+"""What is known of copies in Redis: never more than is there, so that what was lost is copied again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from adapters.wiring import Kontor
+from domain.identity import shard_of, stock_item_id
+from projections.inventory import STOCK
+from streams.applying import Chain
+from streams.views import Copier, joined, view_follower
+from tests.streams.test_chain import published, receive
+
+pytestmark = pytest.mark.servers
+SKU, ITEM = "A", stock_item_id("A")
+PLACE = ("inventory", shard_of(ITEM))
+
+
+async def mark(kontor: Kontor) -> tuple[int, int]:
+    """Up to where copies of the item's shard are noted, and where its view stands."""
+    uncopied = await kontor.reads.uncopied()
+    position = (await kontor.reads.positions())[STOCK.table, *PLACE]
+    return uncopied.get((STOCK.table, *PLACE), (position, position))
+
+
+class Dying(Copier):
+    """Of a worker that dies after every commit."""
+
+    async def copy(self, *_: Any) -> None:
+        pass
+
+
+async def apply_all(kontor: Kontor, copier: Copier) -> None:
+    await Chain(kontor.followers).take(view_follower(STOCK, copier), "inventory", await published(kontor))
+
+
+async def copied_version(kontor: Kontor) -> int:
+    copies = await kontor.copies.read(STOCK, [ITEM])
+    return copies[ITEM].version if ITEM in copies else 0
+
+
+async def test_what_is_copied_is_noted(kontor: Kontor) -> None:
+    copier = Copier(kontor.reads, kontor.copies)
+    await receive(kontor, 2, (SKU,))
+    await apply_all(kontor, copier)
+    assert await mark(kontor) == (0, 4)
+    await copier._look()
+    assert await mark(kontor) == (4, 4)
+
+
+async def test_the_mark_stays_before_what_another_worker_did_not_copy(kontor: Kontor) -> None:
+    """One worker dies between commit and copy; the next copies a later event of the shard and knows nothing of it."""
+    await receive(kontor, 2, (SKU,))
+    await apply_all(kontor, Dying(kontor.reads, kontor.copies))
+    copier = Copier(kontor.reads, kontor.copies)
+    await kontor.reads.note_copied(STOCK, {PLACE: (4, 5)})
+    assert await mark(kontor) == (0, 4)
+    for _ in range(2):  # what stands at two looks is copied again
+        assert await copied_version(kontor) == 0
+        await copier._look()
+    assert await copied_version(kontor) == 3
+    assert await mark(kontor) == (4, 4)
+
+
+async def test_noting_less_than_is_known_changes_nothing(kontor: Kontor) -> None:
+    await receive(kontor, 2, (SKU,))
+    await apply_all(kontor, Dying(kontor.reads, kontor.copies))
+    await kontor.reads.note_copied(STOCK, {PLACE: (0, 3)})
+    await kontor.reads.note_copied(STOCK, {PLACE: (0, 2)})
+    assert await mark(kontor) == (3, 4)
+
+
+def test_spans_are_joined_where_they_meet() -> None:
+    assert joined(None, (3, 5)) == (3, 5)
+    assert joined((3, 5), (5, 7)) == joined((5, 7), (3, 5)) == (3, 7)
+    assert joined((3, 5), (6, 7)) == joined((6, 7), (3, 5)) == (3, 5)
