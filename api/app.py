@@ -2,68 +2,59 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
 
-import msgspec
-from fastapi import FastAPI, Request
-from strawberry.fastapi import GraphQLRouter
-from strawberry.http import GraphQLHTTPResponse
-from strawberry.types import ExecutionResult
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 
 from adapters.wiring import Kontor
-from api import health, metrics
+from api import health, jwks, metrics
+from api.answer_headers import REQUEST_ID, AnswerHeaders
 from api.body_limit import BodyLimit
-from api.graphql.context import RequestContext, request_context
-from api.graphql.errors import formatted
+from api.browsers import FromOwnPages
+from api.effect_gauges import EffectGauges
+from api.graphql.context import request_context
+from api.graphql.persisted import registered
 from api.graphql.schema import schema
+from api.graphql.serving import KontorRouter
+from api.graphql.sockets import SocketLimits
 from api.rest import commands as rest_commands
-from api.rest import problems
+from api.rest import payments, problems
+from api.view_gauges import ViewGauges
 
 GRAPHQL_PATH: Final = "/graphql"
+CORS_HEADERS: Final = (
+    "authorization content-type idempotency-key x-request-id kontor-consistent-with kontor-wait-ms kontor-require"
+).split()
 
 
-class KontorRouter(GraphQLRouter[RequestContext, None]):
-    """GraphQL over POST, with our errors and a strict JSON reader."""
-
-    async def process_result(
-        self,
-        request: Request,  # noqa: ARG002  # the router passes it
-        result: ExecutionResult,
-    ) -> GraphQLHTTPResponse:
-        """The answer; see `api.graphql.errors` for what of an error is told."""
-        answer: GraphQLHTTPResponse = {"data": result.data}
-        if result.errors:
-            answer["errors"] = formatted(result.errors)
-        if result.extensions:
-            answer["extensions"] = result.extensions
-        return answer
-
-    def decode_json(self, data: str | bytes) -> object:
-        """Refuses what is not JSON, and half surrogate pairs, which nothing behind could store."""
-        try:
-            return msgspec.json.decode(data)
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            # What the library turns into a 400.
-            raise json.JSONDecodeError(str(error), "", 0) from None
-
-    def encode_json(self, data: object) -> str | bytes:
-        """As bytes, many times faster than the standard library."""
-        return msgspec.json.encode(data)
-
-
-def create_app(open_wiring: Callable[[], AbstractAsyncContextManager[Kontor]], *, environment: str) -> FastAPI:
+def create_app(
+    open_wiring: Callable[[], AbstractAsyncContextManager[Kontor]],
+    *,
+    environment: str,
+    limits: SocketLimits = SocketLimits(),  # noqa: B008  # frozen
+) -> FastAPI:
     """The application; it opens its wiring when it starts and closes it when it stops.
 
-    `environment` other than `development` has no GraphiQL and no interactive documentation."""
+    `environment` other than `development` has no GraphiQL and no interactive documentation, and tells nothing of the
+    schema. Pages of `limits.allowed_origins` may use it, and its own."""
     development = environment == "development"
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_wiring() as kontor:
             app.state.kontor = kontor
+            settings = kontor.settings
+            app.state.documents = registered(
+                settings.persisted_documents,
+                schema._schema,
+                only=settings.persisted_only,
+                cost_max=settings.cost_per_operation_max,
+            )
+            app.state.view_gauges = ViewGauges(kontor.reads)
+            app.state.effect_gauges = EffectGauges(kontor.effects)
             yield
 
     app = FastAPI(
@@ -73,7 +64,20 @@ def create_app(open_wiring: Callable[[], AbstractAsyncContextManager[Kontor]], *
         redoc_url=None,
         openapi_url="/openapi.json" if development else None,
     )
-    app.add_middleware(BodyLimit, paths=(GRAPHQL_PATH, rest_commands.PATH))
+    app.state.draining = False  # set by whoever is about to end the process, see `api.health`
+    app.state.development = development
+    # The last is the first to see a request.
+    app.add_middleware(BodyLimit, paths=(GRAPHQL_PATH, rest_commands.PATH, payments.PATH))
+    app.add_middleware(FromOwnPages, paths=(GRAPHQL_PATH, rest_commands.PATH), origins=limits.allowed_origins)
+    if limits.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=limits.allowed_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=CORS_HEADERS,
+            expose_headers=[REQUEST_ID, "idempotent-replayed", "retry-after"],
+        )
+    app.add_middleware(AnswerHeaders)
     problems.install(app)
     graphql: KontorRouter = KontorRouter(
         schema,
@@ -81,11 +85,14 @@ def create_app(open_wiring: Callable[[], AbstractAsyncContextManager[Kontor]], *
         graphql_ide="graphiql" if development else None,
         allow_queries_via_get=False,
         context_getter=request_context,
-        subscription_protocols=(),
+        limits=limits,
         multipart_uploads_enabled=False,
     )
+    app.add_route(GRAPHQL_PATH, graphql.posted, methods=["POST"], include_in_schema=False)
     app.include_router(graphql)
     app.include_router(rest_commands.router)
+    app.include_router(payments.router)
+    app.include_router(jwks.router)
     app.include_router(health.router)
     app.include_router(metrics.router)
     return app

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.early_refusals import refuse
+
 BODY_BYTES_MAX: Final = 1_048_576
+BODY_S_MAX: Final = 20.0
 
 
 class BodyLimit:
-    """Answers 413 to a body above BODY_BYTES_MAX, whether its length was announced or not."""
+    """Answers 413 to a body above BODY_BYTES_MAX, whether its length was announced or not; 408 to one that takes longer
+    than BODY_S_MAX."""
 
     def __init__(self, app: ASGIApp, *, paths: tuple[str, ...]) -> None:
         self._app = app
@@ -24,19 +28,20 @@ class BodyLimit:
             return
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         if announced.isdigit() and int(announced[:20]) > BODY_BYTES_MAX:
-            await _refuse(send)
+            await _too_large(send)
             return
-        body = bytearray()
-        more = True
-        while more:
-            message = await receive()
-            if message["type"] != "http.request":  # the client has gone
-                return
-            body += message.get("body", b"")
-            if len(body) > BODY_BYTES_MAX:
-                await _refuse(send)
-                return
-            more = message.get("more_body", False)
+        try:
+            async with asyncio.timeout(BODY_S_MAX):
+                body = await _body(receive)
+        except TimeoutError:
+            message = f"The body did not arrive within {BODY_S_MAX:.0f} s."
+            await refuse(send, status=408, code="TIMEOUT", message=message)
+            return
+        if body is None:  # the client has gone
+            return
+        if len(body) > BODY_BYTES_MAX:
+            await _too_large(send)
+            return
         whole: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
         async def replay() -> Message:
@@ -45,12 +50,19 @@ class BodyLimit:
         await self._app(scope, replay, send)
 
 
-async def _refuse(send: Send) -> None:
+async def _body(receive: Receive) -> bytearray | None:
+    """The body, or the part of it that is already too large; None when the client has gone."""
+    body = bytearray()
+    more = True
+    while more and len(body) <= BODY_BYTES_MAX:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body
+
+
+async def _too_large(send: Send) -> None:
     message = f"The request is larger than {BODY_BYTES_MAX} bytes; split it."
-    # Readable for both kinds of clients: GraphQL's look for `errors`, the others for `detail`.
-    errors = [{"message": message, "extensions": {"code": "TOO_LARGE"}}]
-    body = json.dumps({"status": 413, "code": "TOO_LARGE", "detail": message, "errors": errors}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    # The rest of the body is not read, so the connection cannot be used again.
-    await send({"type": "http.response.start", "status": 413, "headers": [*headers, (b"connection", b"close")]})
-    await send({"type": "http.response.body", "body": body})
+    await refuse(send, status=413, code="TOO_LARGE", message=message)

@@ -18,37 +18,71 @@ from api.view_lag import view_lags
 log = structlog.get_logger()
 
 ANSWER_S_MAX: Final = 3.0
+BESIDE_S_MAX: Final = 1.0  # what reads can do without is not waited for as long
 
-router = APIRouter(prefix="/health", tags=["health"])
+router = APIRouter(tags=["health"])
 
 
-@router.get("/live", summary="The process runs")
-async def live() -> dict[str, str]:
+@router.get("/healthz", summary="The process runs")
+async def healthz() -> dict[str, str]:
     """The event loop turns; says nothing about databases."""
     return {"status": "live"}
 
 
-@router.get("/ready", summary="The process can serve")
-async def ready(request: Request) -> JSONResponse:
-    """200 while Postgres answers, else 503 with a sentence. Redis away and views behind are told, and are slow
-    or stale reads, not a reason to send nobody here."""
+@router.get("/readyz", summary="The process can serve")
+async def readyz(request: Request) -> JSONResponse:
+    """200 while PostgreSQL answers and the process is not about to end, else 503 with a sentence. Redis or Kafka away
+    and views behind are told, and are slow or stale reads, not a reason to send nobody here."""
     kontor: Kontor = request.app.state.kontor
+    views, redis, kafka = await asyncio.gather(_views(kontor), _redis(kontor), _kafka(kontor))
+    body: dict[str, Any] = {
+        "status": "ready",
+        "postgres": "away" if views is None else "up",
+        "redis": "up" if redis else "away",
+        "kafka": "up" if kafka else "away",
+        "views": views,
+    }
+    if request.app.state.draining:
+        reason = "This process ends when its requests are answered; send others elsewhere."
+        body |= {"status": "draining", "reason": reason}
+    elif views is None:
+        reason = f"PostgreSQL did not answer within {ANSWER_S_MAX:.0f} s; nothing can be read or stored."
+        body |= {"status": "unavailable", "reason": reason}
+    return JSONResponse(body, status_code=200 if body["status"] == "ready" else 503)
+
+
+async def _views(kontor: Kontor) -> dict[str, Any] | None:
+    """How far each view is behind; None while PostgreSQL is away."""
     try:
         async with asyncio.timeout(ANSWER_S_MAX):
             lags = await view_lags(kontor.reads)
     except (PostgresError, PoolTimeout, TooManyRequests, OSError, TimeoutError) as error:
         log.warning("not_ready", error=repr(error))
-        reason = f"PostgreSQL did not answer within {ANSWER_S_MAX:.0f} s; nothing can be read or stored."
-        return JSONResponse({"status": "unavailable", "reason": reason}, status_code=503)
-    views = {lag.name: {"lagEvents": lag.events, "lagSeconds": round(lag.seconds, 3)} for lag in lags}
-    body: dict[str, Any] = {"status": "ready", "postgres": "up", "redis": await _redis(kontor), "views": views}
-    return JSONResponse(body)
+        return None
+    return {lag.name: {"lagEvents": lag.events, "lagSeconds": round(lag.seconds, 3)} for lag in lags}
 
 
-async def _redis(kontor: Kontor) -> str:
+async def _redis(kontor: Kontor) -> bool:
     try:
-        async with asyncio.timeout(1.0):
+        async with asyncio.timeout(BESIDE_S_MAX):
             await kontor.redis.ping()
     except (RedisError, OSError, TimeoutError):
-        return "away"
-    return "up"
+        return False
+    return True
+
+
+async def _kafka(kontor: Kontor) -> bool:
+    """Does a broker take connections? The API speaks to none; what does not get through shows in the views' lag."""
+    try:
+        async with asyncio.timeout(BESIDE_S_MAX):
+            for broker in kontor.settings.kafka_url.split(","):
+                host, _, port = broker.strip().rpartition(":")
+                try:
+                    _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+                except OSError:
+                    continue
+                writer.close()
+                return True
+    except (ValueError, TimeoutError):
+        pass
+    return False

@@ -1,27 +1,37 @@
-"""Who asks: the bearer token of a request, verified, as an Actor."""
+"""Who asks: the bearer token of a request, verified, as an Actor and the session it belongs to."""
 
 from __future__ import annotations
 
-from typing import Final
+from datetime import datetime
+from uuid import UUID
 
-from adapters.sessions import AccessTokens
+from adapters.access_tokens import AccessTokens
 from commands.handling import ANONYMOUS, Actor
 from domain.errors import Unauthenticated
 
-TOKEN_LENGTH_MAX: Final = 4_096
 
-
-def actor_of(authorization: str | None, tokens: AccessTokens) -> Actor:
-    """The actor an `Authorization` header names; ANONYMOUS without one.
+def actor_of(authorization: str | None, tokens: AccessTokens) -> tuple[Actor, UUID | None]:
+    """The actor an `Authorization` header names, and the session of its token; ANONYMOUS and None without one.
 
     Raises Unauthenticated for anything that is not a bearer token of ours that is still good: a request that
     says who it is and is wrong is never served as somebody else's."""
+    token = _bearer(authorization)
+    if token is None:
+        return ANONYMOUS, None
+    user_id, roles, session_id = tokens.verify(token)
+    return Actor.user(user_id, roles), session_id
+
+
+def good_until(authorization: str | None, tokens: AccessTokens) -> datetime | None:
+    """When the actor of `actor_of` is to be asked again; None for ANONYMOUS. Raises Unauthenticated as it does."""
+    token = _bearer(authorization)
+    return None if token is None else tokens.good_until(token)
+
+
+def _bearer(authorization: str | None) -> str | None:
     if authorization is None:
-        return ANONYMOUS
+        return None
     scheme, _, token = authorization.strip().partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("Send the access token as `Authorization: Bearer <token>`.")
-    if len(token) > TOKEN_LENGTH_MAX:
-        raise Unauthenticated("The access token is not valid or has expired; refresh it, or sign in again.")
-    user_id, roles, _ = tokens.verify(token.strip())
-    return Actor.user(user_id, roles)
+    return token.strip()

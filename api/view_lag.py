@@ -32,7 +32,8 @@ _LAG: Final = SQL(
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViewLag:
     """A view and the log: it has applied everything up to `position`; `events` are not applied yet, the oldest
-    of them `seconds` ago. `parked` aggregates wait for an operator; with too many the view stands still."""
+    of them `seconds` ago. `parked` aggregates wait for an operator; with too many the view stands still. It is
+    `rebuilding` while a generation beside the one that is read is being filled, or waits for its rebuild to go on."""
 
     name: str
     version: int
@@ -40,6 +41,7 @@ class ViewLag:
     events: int
     seconds: float
     parked: int
+    rebuilding: bool
 
     @property
     def stopped(self) -> bool:
@@ -61,6 +63,7 @@ async def view_lags(reads: ReadStore) -> list[ViewLag]:
             events=int(rows[view.table][2]),
             seconds=float(rows[view.table][3]),
             parked=int(rows[view.table][4]),
+            rebuilding=reads.generations.state(view, "filling") is not None,
         )
         for view in views
     ]

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
 from uuid import UUID
 
 import strawberry
-from psycopg.sql import SQL, Composed
 
-from api.graphql.categories import Category
+from api.graphql.categories import Category, category_then
 from api.graphql.context import Info, RequestContext, parsed_id, required_id
-from api.graphql.cursors import COUNT_MAX, PageInfo, decoded, page_of, page_size
+from api.graphql.cursors import Page, PageInfo, page_size
+from api.graphql.facets import Facet, facets_of
 from api.graphql.history import HistoryEntry, history
 from api.graphql.inventory import StockItem
 from api.graphql.money import Money, MoneyInput
 from api.graphql.node import Node
+from api.graphql.past import Past, row_then
+from api.graphql.product_search import ProductFilter, ProductOrder, ProductSearch
 from api.graphql.receipts import Answer, Receipt, UserError, answered
 from api.graphql.resolvers import resolver
 from api.graphql.scalars import ConsistencyToken
 from commands.catalogue import AddProduct, PublishProduct, RepriceProduct, UpdateProduct, WithdrawProduct
+from commands.handling import anyone
 from domain import catalogue as domain
 from domain import money as domain_money
 from domain.errors import Invalid
 from domain.identity import CategoryId, ProductId, product_id, stock_item_id
 from projections.catalogue import CATALOGUE, ProductRow
+from projections.inventory import STOCK
 
-SKUS_MAX = 100
 HISTORY_ENTRIES = 50
 
 
@@ -39,28 +41,38 @@ class Product(Node):
     published: bool = strawberry.field(description="Can customers see and order it?")
     version: int = strawberry.field(description="The product's version.")
     category_ids: strawberry.Private[tuple[UUID, ...]]
+    then: strawberry.Private[int | None] = None  # of the past: the position of the log
 
     @resolver("The categories it is in; those that were removed are left out.")
     async def categories(self, info: Info) -> list[Category]:
         """Batched over the products of a page."""
+        if self.then is not None:
+            past = [await category_then(info.context, each, self.then) for each in self.category_ids]
+            return [category for category in past if category]
         rows = await info.context.categories.load_many(self.category_ids)
         return [Category.of(row) for row in rows if row and not row.removed]
 
     @resolver("Its stock; null before any was received.")
     async def stock(self, info: Info) -> StockItem | None:
         """Batched over the products of a page."""
-        row = await info.context.stock.load(stock_item_id(self.sku))
+        item_id = stock_item_id(self.sku)
+        if self.then is None:
+            row = await info.context.stock.load(item_id)
+        else:
+            row = await row_then(info.context, STOCK, item_id, self.then)
         return StockItem.of(row) if row else None
 
     @resolver("What happened to it, oldest first. Who did it is told to STAFF.")
     async def history(self, info: Info, first: int | None = HISTORY_ENTRIES) -> list[HistoryEntry]:
         """From the log, never late."""
         staff = info.context.actor.is_staff
-        return await history(info.context, UUID(self.id), first, usual=HISTORY_ENTRIES, with_actor=staff)
+        return await history(
+            info.context, UUID(self.id), first, usual=HISTORY_ENTRIES, with_actor=staff, until=self.then
+        )
 
     @classmethod
-    def of(cls, row: ProductRow) -> Product:
-        """The row as it is shown."""
+    def of(cls, row: ProductRow, *, then: int | None = None) -> Product:
+        """The row as it is shown, or was shown at a position of the log."""
         return cls(
             id=strawberry.ID(str(row.id)),
             sku=row.sku,
@@ -70,6 +82,7 @@ class Product(Node):
             published=row.published,
             version=row.version,
             category_ids=row.category_ids,
+            then=then,
         )
 
     @classmethod
@@ -98,17 +111,17 @@ class ProductConnection:
     edges: list[ProductEdge] = strawberry.field(description="The products with their cursors.")
     nodes: list[Product] = strawberry.field(description="The products.")
     page_info: PageInfo = strawberry.field(description="Where the page stands.")
-    wanted: strawberry.Private[Wanted]
+    search: strawberry.Private[ProductSearch]
 
     @resolver("How many products there are in all; null above 10,000.")
     async def total_count(self, info: Info) -> int | None:
         """Counted only when asked for."""
-        return await self.wanted.count(info.context)
+        return await self.search.count(info.context)
 
-
-@strawberry.input(description="Which products.")
-class ProductFilter:
-    skus: list[str] | None = strawberry.field(default=None, description="These, at most 100.")
+    @resolver("How the products divide by category, price and availability; none for more than 100,000 found.")
+    async def facets(self, info: Info) -> list[Facet]:
+        """Counted only when asked for; see `api.graphql.facets`."""
+        return await facets_of(info.context, self.search)
 
 
 @strawberry.type(description="The answer about a product.")
@@ -202,81 +215,116 @@ def parsed_category_ids(texts: list[strawberry.ID]) -> tuple[CategoryId, ...]:
     return tuple(CategoryId(required_id(text, what="category", field="categoryIds")) for text in texts)
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """The condition on the catalogue's rows that one list stands for."""
-
-    condition: Composed
-    parameters: tuple[Any, ...]
-
-    @classmethod
-    def by(cls, context: RequestContext, where: ProductFilter | None) -> Wanted:
-        """What the filter asks for and the actor may see. Raises Invalid above SKUS_MAX SKUs."""
-        parts, parameters = [SQL("true")], list[Any]()
-        if not context.actor.is_staff:
-            parts.append(SQL("published"))
-        if where is not None and where.skus is not None:
-            if len(where.skus) > SKUS_MAX:
-                raise Invalid(f"{len(where.skus)} SKUs; give at most {SKUS_MAX}.", field=("where", "skus"))
-            parts.append(SQL("id = ANY(%s)"))
-            parameters.append([product_id(sku.strip()) for sku in where.skus])
-        return cls(SQL(" AND ").join(parts), tuple(parameters))
-
-    async def count(self, context: RequestContext) -> int | None:
-        """How many rows there are; None above COUNT_MAX, where nobody waits for the exact number."""
-        return await context.kontor.reads.count(CATALOGUE, self.condition, self.parameters, at_most=COUNT_MAX)
+def may_see_product(context: RequestContext, row: ProductRow) -> bool:
+    """What is not published is shown to STAFF alone."""
+    return row.published or context.actor.is_staff
 
 
 async def product_by_id(context: RequestContext, row_id: UUID) -> Product | None:
     """The product, unless it is not the actor's to see."""
     row = await context.products.load(row_id)
-    return Product.of(row) if row and (row.published or context.actor.is_staff) else None
+    return Product.of(row) if row and may_see_product(context, row) else None
+
+
+def asked_for(id: strawberry.ID | None, sku: str | None) -> UUID | None:
+    """The product's id; None where there can be none. Raises Invalid without id and SKU."""
+    if id is None and sku is None:
+        raise Invalid("Give the product's id or sku.")
+    row_id = parsed_id(id) if sku is None else product_id(sku.strip())
+    return row_id if id is None or parsed_id(id) == row_id else None
+
+
+async def product_row(
+    context: RequestContext,
+    *,
+    id: strawberry.ID | None = None,
+    sku: str | None = None,
+    consistent_with: ConsistencyToken | None = None,
+) -> ProductRow | None:
+    """None for an unknown one, and one that is not the actor's to see. Raises Invalid without id and SKU."""
+    context.freshness.require(consistent_with)
+    row_id = asked_for(id, sku)
+    row = await context.products.load(row_id) if row_id else None
+    return row if row and may_see_product(context, row) else None
+
+
+async def product_page(
+    context: RequestContext,
+    *,
+    search: str | None = None,
+    where: ProductFilter | None = None,
+    order_by: ProductOrder | None = ProductOrder.RELEVANCE,
+    first: int | None = 20,
+    after: str | None = None,
+    consistent_with: ConsistencyToken | None = None,
+) -> tuple[ProductSearch, Page[ProductRow]]:
+    """Raises Invalid for a page size outside 1 to 100, a cursor of another list, and like `ProductSearch.by`."""
+    context.freshness.require(consistent_with)
+    size = page_size(first)
+    sought = await ProductSearch.by(context, search, where, order_by)
+    return sought, await sought.page(context, size=size, after=after)
+
+
+async def product_in(context: RequestContext, past: Past, row_id: UUID) -> Product | None:
+    """The product as it was, unless the actor may not see it now, or could not then. With a version, what it names is
+    as it was when that version began."""
+    if not context.actor.is_staff and await product_by_id(context, row_id) is None:
+        return None
+    row = await past.row(context, CATALOGUE, row_id)
+    if row is None or not may_see_product(context, row):
+        return None
+    return Product.of(row, then=row.position if past.position is None else past.position)
 
 
 @strawberry.type
 class CatalogueQuery:
-    @resolver("One product, by id or SKU.")
+    @resolver("One product, by id or SKU, now or as it was.", who=anyone)
     async def product(
         self,
         info: Info,
         id: strawberry.ID | None = None,
         sku: str | None = None,
+        as_of: datetime | None = None,
+        at_version: int | None = None,
         consistent_with: ConsistencyToken | None = None,
     ) -> Product | None:
-        """Null for an unknown one. Raises Invalid without id and SKU."""
-        info.context.freshness.require(consistent_with)
-        if id is None and sku is None:
-            raise Invalid("Give the product's id or sku.")
-        row_id = parsed_id(id) if sku is None else product_id(sku.strip())
-        if row_id is None or (id is not None and parsed_id(id) != row_id):
-            return None
-        return await product_by_id(info.context, row_id)
+        """See `product_row`; null also for one not there yet. Raises Invalid like `Past.asked` and `Past.row`."""
+        context = info.context
+        if as_of is None and at_version is None:
+            row = await product_row(context, id=id, sku=sku, consistent_with=consistent_with)
+            return Product.of(row) if row else None
+        context.freshness.require(consistent_with)
+        row_id = asked_for(id, sku)
+        past = await Past.asked(context, as_of, at_version)
+        return await product_in(context, past, row_id) if row_id and past else None
 
-    @resolver("Products by name, a page at a time.")
+    @resolver(
+        "Products that a search and a filter find, a page at a time. The search looks at SKU, name, description.",
+        who=anyone,
+    )
     async def products(
         self,
         info: Info,
+        search: str | None = None,
         where: ProductFilter | None = None,
+        order_by: ProductOrder | None = ProductOrder.RELEVANCE,
         first: int | None = 20,
         after: str | None = None,
         consistent_with: ConsistencyToken | None = None,
     ) -> ProductConnection:
-        """Raises Invalid for a page size outside 1 to 100, or a cursor of another list."""
-        context = info.context
-        context.freshness.require(consistent_with)
-        size = page_size(first)
-        wanted = Wanted.by(context, where)
-        page_condition, parameters = wanted.condition, list(wanted.parameters)
-        if after is not None:
-            page_condition = page_condition + SQL(" AND (name, id) > (%s, %s)")
-            parameters += decoded(after, tuple[str, UUID])
-        await context.freshness.settle(CATALOGUE)
-        condition = page_condition + SQL(" ORDER BY name, id LIMIT %s")
-        rows = await context.kontor.reads.where(CATALOGUE, condition, [*parameters, size + 1])
-        page = page_of(rows, [(row.name, row.id) for row in rows], size=size, after=after)
+        """See `product_page`."""
+        sought, page = await product_page(
+            info.context,
+            search=search,
+            where=where,
+            order_by=order_by,
+            first=first,
+            after=after,
+            consistent_with=consistent_with,
+        )
         nodes = [Product.of(row) for row in page.rows]
         edges = [ProductEdge(cursor=cursor, node=node) for cursor, node in zip(page.cursors, nodes, strict=True)]
-        return ProductConnection(edges=edges, nodes=nodes, page_info=page.info, wanted=wanted)
+        return ProductConnection(edges=edges, nodes=nodes, page_info=page.info, search=sought)
 
 
 @strawberry.type

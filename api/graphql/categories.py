@@ -9,12 +9,15 @@ from psycopg.sql import SQL
 
 from api.graphql.context import Info, RequestContext, required_id
 from api.graphql.node import Node
+from api.graphql.past import row_then
 from api.graphql.receipts import Answer, OkPayload, Receipt, UserError, answered
 from api.graphql.resolvers import resolver
 from api.graphql.scalars import ConsistencyToken
 from commands.categories import AddCategory, RemoveCategory, UpdateCategory
+from commands.handling import anyone
 from domain import catalogue as domain
 from domain.identity import CategoryId
+from domain.text import plain_text
 from projections.categories import CATEGORIES, CategoryRow
 
 # A tree that people walk is far smaller; the first ones by name are shown.
@@ -28,15 +31,18 @@ class Category(Node):
     description: str = strawberry.field(description="A longer text; may be empty.")
     version: int = strawberry.field(description="The category's version.")
     parent_id: strawberry.Private[UUID | None]
+    then: strawberry.Private[int | None] = None  # of the past: the position of the log
 
     @resolver("The category above it; null at the top, and when that one was removed.")
     async def parent(self, info: Info) -> Category | None:
         """Batched over the categories of a list."""
+        if self.then is not None and self.parent_id is not None:
+            return await category_then(info.context, self.parent_id, self.then)
         return await category_by_id(info.context, self.parent_id)
 
     @classmethod
-    def of(cls, row: CategoryRow) -> Category:
-        """The row as it is shown."""
+    def of(cls, row: CategoryRow, *, then: int | None = None) -> Category:
+        """The row as it is shown, or was shown at a position of the log."""
         return cls(
             id=strawberry.ID(str(row.id)),
             name=row.name,
@@ -44,6 +50,7 @@ class Category(Node):
             description=row.description,
             version=row.version,
             parent_id=row.parent_id,
+            then=then,
         )
 
     @classmethod
@@ -99,26 +106,45 @@ def optional_category_id(text: str | None, *, field: str) -> CategoryId | None:
     return None if text is None else CategoryId(required_id(text, what="category", field=field))
 
 
+def is_shown(_: RequestContext, row: CategoryRow) -> bool:
+    """Everybody sees a category until it is removed."""
+    return not row.removed
+
+
 async def category_by_id(context: RequestContext, row_id: UUID | None) -> Category | None:
     """The category, unless it was removed."""
     row = None if row_id is None else await context.categories.load(row_id)
-    return Category.of(row) if row and not row.removed else None
+    return Category.of(row) if row and is_shown(context, row) else None
+
+
+async def category_row(
+    context: RequestContext, *, slug: str, consistent_with: ConsistencyToken | None = None
+) -> CategoryRow | None:
+    """None for a slug that no category has now. Raises Invalid for a text that no slug can be."""
+    wanted = plain_text(slug, field="slug", length_max=domain.SLUG_LENGTH_MAX, length_min=0)
+    context.freshness.require(consistent_with)
+    await context.freshness.settle(CATEGORIES)
+    # Of two, the earlier owner's removal is still on its way.
+    condition = SQL("slug = %s AND NOT removed ORDER BY position DESC LIMIT 1")
+    rows = await context.kontor.reads.where(CATEGORIES, condition, [wanted])
+    return rows[0] if rows else None
+
+
+async def category_then(context: RequestContext, row_id: UUID, position: int) -> Category | None:
+    """The category as it was at a position of the log, unless it had been removed."""
+    row = await row_then(context, CATEGORIES, row_id, position)
+    return Category.of(row, then=position) if row and not row.removed else None
 
 
 @strawberry.type
 class CategoriesQuery:
-    @resolver("One category, by its slug.")
+    @resolver("One category, by its slug.", who=anyone)
     async def category(self, info: Info, slug: str, consistent_with: ConsistencyToken | None = None) -> Category | None:
-        """Null for a slug that no category has now."""
-        context = info.context
-        context.freshness.require(consistent_with)
-        await context.freshness.settle(CATEGORIES)
-        # Of two, the earlier owner's removal is still on its way.
-        condition = SQL("slug = %s AND NOT removed ORDER BY position DESC LIMIT 1")
-        rows = await context.kontor.reads.where(CATEGORIES, condition, [slug.strip()])
-        return Category.of(rows[0]) if rows else None
+        """See `category_row`."""
+        row = await category_row(info.context, slug=slug, consistent_with=consistent_with)
+        return Category.of(row) if row else None
 
-    @resolver("The whole tree, by name.")
+    @resolver("The whole tree, by name.", who=anyone)
     async def categories(self, info: Info, consistent_with: ConsistencyToken | None = None) -> list[Category]:
         """At most CATEGORIES_MAX; their parents are then at hand without another query."""
         context = info.context

@@ -7,7 +7,7 @@ from the request's first wait; `Kontor-Require: fresh` turns a stale answer into
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
@@ -15,6 +15,7 @@ from uuid import UUID
 from adapters.consistency import TOKEN_HEADS_MAX, Token, ViewPositions
 from adapters.read_store import ReadStore
 from api.graphql.errors import StaleRead
+from commands.ports import StreamHead
 from domain.errors import Invalid
 from projections.view import View
 
@@ -53,11 +54,22 @@ class Freshness:
         freshness.require(headers.get("kontor-consistent-with"))
         return freshness
 
+    def tried(self) -> Freshness:
+        """The same wishes, and nothing noted yet; see `resume`."""
+        return Freshness(self.positions, self.reads, self.wait_ms, self.fresh_only, self.token)
+
+    def resume(self, tried: Freshness) -> None:
+        """What was waited for in vain is not waited for again."""
+        self._deadline, self._waited_ms = tried._deadline, tried._waited_ms
+
     def require(self, token: str | None) -> None:
         """From now on, views must show what this token names too. Raises Invalid for what is no token."""
         if token:
-            heads = dict.fromkeys((*self.token.heads, *Token.parse(token).heads))
-            self.token = Token(tuple(heads)[:TOKEN_HEADS_MAX])
+            self.require_heads(Token.parse(token).heads)
+
+    def require_heads(self, heads: Iterable[StreamHead]) -> None:
+        """From now on, views must show these events too."""
+        self.token = Token(tuple(dict.fromkeys((*self.token.heads, *heads)))[:TOKEN_HEADS_MAX])
 
     def version_of(self, aggregate_id: UUID) -> int:
         """The least version of the aggregate that may be shown."""

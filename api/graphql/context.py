@@ -7,25 +7,30 @@ nothing is ever served from an earlier one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 import strawberry
 from starlette.requests import HTTPConnection
-from strawberry.dataloader import DataLoader
 from strawberry.fastapi import BaseContext
 
 from adapters.redis_views import REFILL_S
 from adapters.wiring import Kontor
+from api.answer_headers import correlation_of
+from api.client_address import UNKNOWN, client_address, networks
+from api.graphql.allowance import Allowance
 from api.graphql.consistency import Freshness
+from api.graphql.loading import Loader
 from api.security import actor_of
-from commands.handling import ANONYMOUS, Actor, signed_in
+from commands.handling import ANONYMOUS, Actor
 from domain.errors import Invalid, NotFound, Unauthenticated
 from projections.catalogue import CATALOGUE, ProductRow
 from projections.categories import CATEGORIES, CategoryRow
 from projections.inventory import STOCK, StockRow
 from projections.orders import ORDERS, OrderRow
+from projections.payments import PAYMENTS, PaymentRow
 from projections.users import USERS, UserRow
 from projections.view import Row, View
 
@@ -33,7 +38,8 @@ R = TypeVar("R", bound=Row)
 
 
 class RequestContext(BaseContext):
-    """`refusal` is why the request as a whole is not served: it is raised before any operation runs."""
+    """`refusal` is why the request as a whole is not served: it is raised before any operation runs. Without an
+    `allowance`, which every request over HTTP has, nothing is counted."""
 
     def __init__(
         self,
@@ -43,6 +49,10 @@ class RequestContext(BaseContext):
         freshness: Freshness,
         idempotency_key: str | None = None,
         user_agent: str = "",
+        address: str = UNKNOWN,
+        session_id: UUID | None = None,
+        allowance: Allowance | None = None,
+        correlation_id: UUID | None = None,
         refusal: Exception | None = None,
     ) -> None:
         super().__init__()
@@ -51,18 +61,31 @@ class RequestContext(BaseContext):
         self.freshness = freshness
         self.idempotency_key = idempotency_key
         self.user_agent = user_agent
+        self.address = address
+        self.session_id = session_id
         self.refusal = refusal
-        self.products: DataLoader[UUID, ProductRow | None] = self._loader(CATALOGUE)
-        self.categories: DataLoader[UUID, CategoryRow | None] = self._loader(CATEGORIES)
-        self.stock: DataLoader[UUID, StockRow | None] = self._loader(STOCK)
-        self.orders: DataLoader[UUID, OrderRow | None] = self._loader(ORDERS)
-        self.users: DataLoader[UUID, UserRow | None] = self._loader(USERS)
-        self.opened: DataLoader[tuple[UUID, str], str | None] = DataLoader(load_fn=self._open)
+        self.correlation_id = correlation_id
+        self.allowance = allowance
+        self.charge: object = None  # what the operation was charged with, or why it was not; see `api.graphql.limits`
+        self.over_socket = False
+        self.good_until: datetime | None = None  # when the actor of a WebSocket has to say again who it is
+        self.renew()
 
-    def require_signed_in(self) -> Actor:
-        """The actor. Raises Unauthenticated for an anonymous one."""
-        signed_in(self.actor)
-        return self.actor
+    def renew(self) -> None:
+        """New loaders, which have seen nothing: a WebSocket's context lives on, and what it shows must not grow old."""
+        self.products: Loader[UUID, ProductRow] = self._loader(CATALOGUE)
+        self.categories: Loader[UUID, CategoryRow] = self._loader(CATEGORIES)
+        self.stock: Loader[UUID, StockRow] = self._loader(STOCK)
+        self.orders: Loader[UUID, OrderRow] = self._loader(ORDERS)
+        self.payments: Loader[UUID, PaymentRow] = self._loader(PAYMENTS)
+        self.users: Loader[UUID, UserRow] = self._loader(USERS)
+        self.opened: Loader[tuple[UUID, str], str | None] = Loader(self._open)
+
+    def tried(self) -> RequestContext:
+        """A context of the same request, to answer with or to throw away: what it loads and notes stays with it."""
+        tried = RequestContext(self.kontor, actor=self.actor, freshness=self.freshness.tried())
+        tried.charge = self.charge
+        return tried
 
     def may_see_of(self, user_id: UUID) -> bool:
         """May the actor see what belongs to this user?"""
@@ -82,15 +105,11 @@ class RequestContext(BaseContext):
             found |= stored
         return found
 
-    def _loader(self, view: View[Any]) -> DataLoader[UUID, Any]:
-        return DataLoader(load_fn=partial(self._batch, view), max_batch_size=1_000)
+    def _loader(self, view: View[R]) -> Loader[UUID, R]:
+        return Loader(partial(self.rows, view))
 
-    async def _batch(self, view: View[Any], ids: list[UUID]) -> list[Any]:
-        found = await self.rows(view, ids)
-        return [found.get(row_id) for row_id in ids]
-
-    async def _open(self, tokens: list[tuple[UUID, str]]) -> list[str | None]:
-        return await self.kontor.personal_data.open(tokens)
+    async def _open(self, tokens: list[tuple[UUID, str]]) -> dict[tuple[UUID, str], str | None]:
+        return dict(zip(tokens, await self.kontor.personal_data.open(tokens), strict=True))
 
 
 Info = strawberry.Info[RequestContext, None]
@@ -101,18 +120,23 @@ async def request_context(connection: HTTPConnection) -> RequestContext:
     kontor: Kontor = connection.app.state.kontor
     headers = connection.headers
     refusal: Exception | None = None
-    actor, freshness = ANONYMOUS, Freshness(kontor.positions, kontor.reads)
+    actor, session_id, freshness = ANONYMOUS, None, Freshness(kontor.positions, kontor.reads)
     try:
-        actor = actor_of(headers.get("authorization"), kontor.access_tokens)
+        actor, session_id = actor_of(headers.get("authorization"), kontor.access_tokens)
         freshness = Freshness.asked_by(headers, kontor.positions, kontor.reads)
     except (Unauthenticated, Invalid) as error:
         refusal = error
+    address = client_address(connection, networks(kontor.settings.trusted_proxies))
     return RequestContext(
         kontor,
         actor=actor,
         freshness=freshness,
         idempotency_key=headers.get("idempotency-key"),
         user_agent=headers.get("user-agent", ""),
+        address=address,
+        session_id=session_id,
+        allowance=Allowance.of(kontor, actor, address),
+        correlation_id=correlation_of(connection),
         refusal=refusal,
     )
 

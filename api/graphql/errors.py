@@ -5,6 +5,7 @@ What a person can correct in a mutation is not here but in `userErrors`, see `re
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 from uuid import uuid4
@@ -25,6 +26,16 @@ class StaleRead(Exception):
     """A view did not reach what the reader's token names in time, and the reader wants nothing older."""
 
 
+class Resync(Exception):
+    """A subscription ended because its client was too slow; from `cursor` on it can be had again."""
+
+    def __init__(self, cursor: str) -> None:
+        super().__init__(
+            f"More happened than was taken, and this subscription has ended; subscribe again with since: {cursor!r}."
+        )
+        self.cursor = cursor
+
+
 _CODES: Final[tuple[tuple[type[Exception], str], ...]] = (
     (Unauthenticated, "UNAUTHENTICATED"),
     (Forbidden, "FORBIDDEN"),
@@ -32,12 +43,15 @@ _CODES: Final[tuple[tuple[type[Exception], str], ...]] = (
     (Overloaded, "UNAVAILABLE"),
     (StoreUnavailable, "UNAVAILABLE"),
 )
+_SUGGESTION: Final = re.compile(r" Did you mean .*", re.DOTALL)
 _BUSY: Final = "The database is busy or away; try again in a moment."
 
 
-def formatted(errors: Sequence[GraphQLError]) -> list[Any]:
-    """The errors of one answer; an unexpected one is logged whole and told only as an id."""
-    return [{**error.formatted, **_public(error)} for error in errors]
+def formatted(errors: Sequence[GraphQLError], *, suggestions: bool = True) -> list[Any]:
+    """The errors of one answer; an unexpected one is logged whole and told only as an id. `suggestions` are what the
+    schema has instead: without them nobody learns a schema by asking for what is almost there."""
+    told = [{**error.formatted, **_public(error)} for error in errors]
+    return told if suggestions else [{**each, "message": _SUGGESTION.sub("", each["message"])} for each in told]
 
 
 def _public(error: GraphQLError) -> dict[str, Any]:
@@ -49,6 +63,8 @@ def _public(error: GraphQLError) -> dict[str, Any]:
     if isinstance(cause, OperationalError | PoolTimeout | TooManyRequests):
         log.warning("database_unavailable", error=repr(cause))
         return {"message": _BUSY, "extensions": {"code": "UNAVAILABLE"}}
+    if isinstance(cause, Resync):
+        return {"message": str(cause), "extensions": {"code": "RESYNC", "cursor": cause.cursor}}
     for kind, code in _CODES:
         if isinstance(cause, kind):
             return {"message": str(cause), "extensions": {"code": code}}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 import strawberry
+from eventsourcing.persistence import MapperDeserialisationError
 from strawberry.scalars import JSON
 
 from adapters.event_codec import EventMapper
@@ -34,23 +35,47 @@ class HistoryEntry:
     @classmethod
     def of(cls, record: LogRecord, *, with_actor: bool) -> HistoryEntry:
         """The record, upcast to its event's present shape."""
-        state = _MAPPER.to_stored_event(record.decoded().event).state
+        data, _ = event_data(record)
         return cls(
             position=Cursor(str(record.position)),
             version=record.version,
             type=record.event_type,
             at=record.recorded_at,
             actor=record.actor if with_actor else None,
-            data=msgspec.json.decode(state),
+            data=data,
             correlation_id=strawberry.ID(str(record.correlation_id)),
             causation_id=strawberry.ID(str(record.causation_id)) if record.causation_id else None,
         )
 
 
+def event_data(record: LogRecord) -> tuple[Any, int]:
+    """What the event says, and the version of that shape: the present one, or as it is stored where this code cannot
+    read it, so that one such event hides no other."""
+    try:
+        stored = _MAPPER.to_stored_event(record.decoded().event)
+        return msgspec.json.decode(stored.state), stored.schema_version
+    except MapperDeserialisationError:
+        try:
+            return msgspec.json.decode(record.state), record.schema_version
+        except msgspec.DecodeError:
+            return record.state.decode(errors="replace"), record.schema_version
+
+
 async def history(
-    context: RequestContext, aggregate_id: UUID, first: int | None, *, usual: int, with_actor: bool
+    context: RequestContext,
+    aggregate_id: UUID,
+    first: int | None,
+    *,
+    usual: int,
+    with_actor: bool,
+    until: int | None = None,
 ) -> list[HistoryEntry]:
-    """The first events of the aggregate. Raises Invalid outside 1 to HISTORY_ENTRIES_MAX."""
+    """The first events of the aggregate, up to the position `until`. Raises Invalid outside 1 to
+    HISTORY_ENTRIES_MAX."""
     limit = page_size(first, most=HISTORY_ENTRIES_MAX, usual=usual)
     records = await context.kontor.log.of_aggregate(aggregate_id, limit=limit)
-    return [HistoryEntry.of(record, with_actor=with_actor) for record in records]
+    return [
+        HistoryEntry.of(record, with_actor=with_actor)
+        for record in records
+        if until is None or record.position <= until
+    ]

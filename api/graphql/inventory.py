@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import strawberry
 
-from api.graphql.context import Info
+from api.graphql.context import Info, RequestContext
 from api.graphql.node import Node
+from api.graphql.past import Past
 from api.graphql.receipts import Answer, Receipt, UserError, answered
 from api.graphql.resolvers import resolver
 from api.graphql.scalars import ConsistencyToken
+from commands.handling import anyone
 from commands.inventory import AdjustStock, ReceiveStock
 from domain import inventory as domain
 from domain.identity import stock_item_id
-from projections.inventory import StockRow
+from projections.inventory import STOCK, StockRow
 
 
 @strawberry.type(description="How many units of a SKU there are.")
@@ -83,15 +87,33 @@ class AdjustStockInput:
         )
 
 
+async def stock_row(
+    context: RequestContext, *, sku: str, consistent_with: ConsistencyToken | None = None
+) -> StockRow | None:
+    """None for a SKU without stock."""
+    context.freshness.require(consistent_with)
+    return await context.stock.load(stock_item_id(sku.strip()))
+
+
 @strawberry.type
 class InventoryQuery:
-    @resolver("The stock of a SKU.")
+    @resolver("The stock of a SKU, now or as it was.", who=anyone)
     async def stock_item(
-        self, info: Info, sku: str, consistent_with: ConsistencyToken | None = None
+        self,
+        info: Info,
+        sku: str,
+        as_of: datetime | None = None,
+        at_version: int | None = None,
+        consistent_with: ConsistencyToken | None = None,
     ) -> StockItem | None:
-        """Null for a SKU without stock."""
-        info.context.freshness.require(consistent_with)
-        row = await info.context.stock.load(stock_item_id(sku.strip()))
+        """See `stock_row`; null also where there was none yet. Raises Invalid like `Past.asked` and `Past.row`."""
+        context = info.context
+        if as_of is None and at_version is None:
+            row = await stock_row(context, sku=sku, consistent_with=consistent_with)
+            return StockItem.of(row) if row else None
+        context.freshness.require(consistent_with)
+        past = await Past.asked(context, as_of, at_version)
+        row = await past.row(context, STOCK, stock_item_id(sku.strip())) if past else None
         return StockItem.of(row) if row else None
 
 

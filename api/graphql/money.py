@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import strawberry
 
-from api.graphql.scalars import CurrencyCode
+from api.graphql.scalars import CurrencyCode, serialized_decimal
 from domain import money as domain
 
 
@@ -20,6 +20,13 @@ class Money:
     def of(cls, money: domain.Money) -> Money:
         """The domain's money as it is shown."""
         return cls(amount=money.amount, currency=CurrencyCode(money.currency), minor_units=money.minor)
+
+
+def amount_text(minor: int, currency: str) -> str:
+    """`Money.amount` as it is on the wire, without making a Decimal for the usual currencies."""
+    if minor >= 0 and domain.minor_digits(currency) == 2:
+        return f"{minor // 100}.{minor % 100:02d}"
+    return serialized_decimal(domain.Money(minor, currency).amount)
 
 
 @strawberry.input(description="An amount of money somebody names.")

@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
-from enum import Enum
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import strawberry
-from psycopg.sql import SQL, Composed
 
 from api.graphql.catalogue import Product, product_by_id
 from api.graphql.context import Info, RequestContext, parsed_id, required_id
-from api.graphql.cursors import COUNT_MAX, PageInfo, decoded, page_of, page_size
+from api.graphql.cursors import Page, PageInfo
 from api.graphql.history import HistoryEntry, history
 from api.graphql.money import Money, MoneyInput
 from api.graphql.node import Node
+from api.graphql.order_rows import order_row, orders_page, seen_order
+from api.graphql.order_search import OrderFilter, OrderOrder, OrderSearch
+from api.graphql.past import Past
+from api.graphql.payments import Payment, payment_of
 from api.graphql.receipts import Answer, Receipt, UserError, answered
 from api.graphql.resolvers import resolver
 from api.graphql.scalars import ConsistencyToken, CurrencyCode
 from api.graphql.users import User, user_by_id
+from commands.handling import signed_in
 from commands.orders import CancelOrder, DeliverOrder, PlaceOrder, RefundOrder, ShipOrder, WantedLine
 from domain import orders as domain
-from domain.errors import Invalid, NotFound
+from domain.errors import NotFound
 from domain.identity import OrderId, UserId
 from domain.money import Money as DomainMoney
 from domain.orders import OrderStatus
 from projections.orders import ORDERS, OrderRow
 
 HISTORY_ENTRIES: Final = 100
-
-strawberry.enum(OrderStatus, description="How far an order got.")
 
 
 @strawberry.type(description="Units of one SKU at one price.")
@@ -73,6 +73,7 @@ class Order(Node):
     version: int = strawberry.field(description="The order's version.")
     sold: strawberry.Private[tuple[domain.OrderLine, ...]]
     customer_id: strawberry.Private[UUID]
+    then: strawberry.Private[int | None] = None  # of the past: the position of the log
 
     @resolver("What was ordered.")
     def lines(self) -> list[OrderLine]:
@@ -84,14 +85,20 @@ class Order(Node):
         """Batched over the orders of a page."""
         return await user_by_id(info.context, self.customer_id)
 
+    @resolver("Its payment, once one was asked for.")
+    async def payment(self, info: Info) -> Payment | None:
+        """Batched over the orders of a page; null for an order that is paid outside."""
+        return await payment_of(info.context, OrderId(UUID(self.id)), then=self.then)
+
     @resolver("What happened to it, oldest first.")
     async def history(self, info: Info, first: int | None = HISTORY_ENTRIES) -> list[HistoryEntry]:
         """From the log, never late. Who was shown the order may see it."""
-        return await history(info.context, UUID(self.id), first, usual=HISTORY_ENTRIES, with_actor=True)
+        order_id = UUID(self.id)
+        return await history(info.context, order_id, first, usual=HISTORY_ENTRIES, with_actor=True, until=self.then)
 
     @classmethod
-    def of(cls, row: OrderRow) -> Order:
-        """The row as it is shown."""
+    def of(cls, row: OrderRow, *, then: int | None = None) -> Order:
+        """The row as it is shown, or was shown at a position of the log."""
         return cls(
             id=strawberry.ID(str(row.id)),
             number=row.number,
@@ -104,6 +111,7 @@ class Order(Node):
             version=row.version,
             sold=row.lines,
             customer_id=row.customer_id,
+            then=then,
         )
 
     @classmethod
@@ -135,26 +143,12 @@ class OrderConnection:
     edges: list[OrderEdge] = strawberry.field(description="The orders with their cursors.")
     nodes: list[Order] = strawberry.field(description="The orders.")
     page_info: PageInfo = strawberry.field(description="Where the page stands.")
-    wanted: strawberry.Private[Wanted]
+    search: strawberry.Private[OrderSearch]
 
     @resolver("How many orders there are in all; null above 10,000.")
     async def total_count(self, info: Info) -> int | None:
         """Counted only when asked for."""
-        return await self.wanted.count(info.context)
-
-
-@strawberry.input(description="Which orders; all conditions together.")
-class OrderFilter:
-    status: list[OrderStatus] | None = strawberry.field(default=None, description="In one of these states.")
-    customer_id: strawberry.ID | None = strawberry.field(default=None, description="Of this customer.")
-    placed_from: datetime | None = strawberry.field(default=None, description="Placed at this moment or later.")
-    placed_to: datetime | None = strawberry.field(default=None, description="Placed before this moment.")
-
-
-@strawberry.enum(description="In which order.")
-class OrderOrder(Enum):
-    PLACED_DESC = "PLACED_DESC"
-    PLACED_ASC = "PLACED_ASC"
+        return await self.search.count(info.context)
 
 
 @strawberry.type(description="The answer about an order.")
@@ -213,95 +207,55 @@ class PlaceOrderInput:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """The condition on the orders' rows that one list stands for."""
-
-    condition: Composed
-    parameters: tuple[Any, ...]
-
-    @classmethod
-    def by(cls, context: RequestContext, where: OrderFilter) -> Wanted:
-        """What the filter asks for and the actor may see."""
-        customer_id = parsed_id(where.customer_id)
-        # An id that cannot be one has no orders.
-        parts = [SQL("true") if where.customer_id is None or customer_id else SQL("false")]
-        parameters: list[Any] = []
-        for condition, value in (
-            (SQL("customer_id = %s"), None if context.actor.is_staff else context.actor.user_id),
-            (SQL("customer_id = %s"), customer_id),
-            (SQL("status = ANY(%s)"), None if where.status is None else [status.value for status in where.status]),
-            (SQL("placed_at >= %s"), where.placed_from),
-            (SQL("placed_at < %s"), where.placed_to),
-        ):
-            if value is not None:
-                parts.append(condition)
-                parameters.append(value)
-        return cls(SQL(" AND ").join(parts), tuple(parameters))
-
-    async def count(self, context: RequestContext) -> int | None:
-        """How many rows there are; None above COUNT_MAX, where nobody waits for the exact number."""
-        return await context.kontor.reads.count(ORDERS, self.condition, self.parameters, at_most=COUNT_MAX)
-
-
-async def order_page(
-    context: RequestContext, *, where: OrderFilter, order_by: OrderOrder, first: int | None, after: str | None
-) -> OrderConnection:
-    """A page of the orders the actor may see. Raises Invalid for a bad page size or cursor."""
-    size = page_size(first)
-    wanted = Wanted.by(context, where)
-    condition, parameters = wanted.condition, list(wanted.parameters)
-    descending = order_by is OrderOrder.PLACED_DESC
-    if after is not None:
-        condition = condition + SQL(f" AND (placed_at, id) {'<' if descending else '>'} (%s, %s)")
-        parameters += decoded(after, tuple[datetime, UUID])
-    await context.freshness.settle(ORDERS)
-    direction = SQL("DESC" if descending else "ASC")
-    condition = condition + SQL(" ORDER BY placed_at {0}, id {0} LIMIT %s").format(direction)
-    rows = await context.kontor.reads.where(ORDERS, condition, [*parameters, size + 1])
-    page = page_of(rows, [(row.placed_at, row.id) for row in rows], size=size, after=after)
+def order_connection(search: OrderSearch, page: Page[OrderRow]) -> OrderConnection:
+    """The page as it is shown."""
     nodes = [Order.of(row) for row in page.rows]
     edges = [OrderEdge(cursor=cursor, node=node) for cursor, node in zip(page.cursors, nodes, strict=True)]
-    return OrderConnection(edges=edges, nodes=nodes, page_info=page.info, wanted=wanted)
+    return OrderConnection(edges=edges, nodes=nodes, page_info=page.info, search=search)
 
 
 async def order_by_id(context: RequestContext, order_id: UUID | None) -> Order | None:
     """The order, unless it is not the actor's to see."""
-    row = await context.orders.load(order_id) if order_id else None
-    return Order.of(row) if row and context.may_see_of(row.customer_id) else None
+    row = await seen_order(context, order_id)
+    return Order.of(row) if row else None
 
 
-async def order_by_number(context: RequestContext, number: str) -> Order | None:
-    """The order, unless it is not the actor's to see."""
-    if not number.isascii() or not number.isalnum():
+async def order_in(context: RequestContext, past: Past, order_id: UUID) -> Order | None:
+    """The order as it was, unless it is not the actor's to see. With a version, its payment is as it was when that
+    version began; customer and products are always those of now."""
+    row = await past.row(context, ORDERS, order_id)
+    if row is None or not context.may_see_of(row.customer_id):
         return None
-    await context.freshness.settle(ORDERS)
-    rows = await context.kontor.reads.where(ORDERS, SQL("number = %s"), [number])
-    return Order.of(rows[0]) if rows and context.may_see_of(rows[0].customer_id) else None
+    return Order.of(row, then=row.position if past.position is None else past.position)
 
 
 @strawberry.type
 class OrdersQuery:
-    @resolver("One order, by id or number, for its customer and STAFF.")
+    @resolver("One order, by id or number, now or as it was; for its customer and STAFF.", who=signed_in)
     async def order(
         self,
         info: Info,
         id: strawberry.ID | None = None,
         number: str | None = None,
+        as_of: datetime | None = None,
+        at_version: int | None = None,
         consistent_with: ConsistencyToken | None = None,
     ) -> Order | None:
-        """Null for a missing order and for somebody else's. Raises Invalid without id and number, Unauthenticated."""
+        """See `order_row`; null also for one not there yet. Raises Invalid like `Past.asked` and `Past.row`."""
         context = info.context
-        context.require_signed_in()
+        if as_of is None and at_version is None:
+            row = await order_row(context, id=id, number=number, consistent_with=consistent_with)
+            return Order.of(row) if row else None
         context.freshness.require(consistent_with)
-        if id is None and number is None:
-            raise Invalid("Give the order's id or number.")
+        order_id = parsed_id(id)
         if id is None:
-            return await order_by_number(context, number or "")
-        order = await order_by_id(context, parsed_id(id))
+            row = await order_row(context, number=number)
+            order_id = row.id if row else None
+        past = await Past.asked(context, as_of, at_version)
+        order = await order_in(context, past, order_id) if past and order_id else None
         return order if order and number in (None, order.number) else None
 
-    @resolver("One's own orders; STAFF see all.")
+    @resolver("One's own orders; STAFF see all.", who=signed_in)
     async def orders(
         self,
         info: Info,
@@ -311,12 +265,16 @@ class OrdersQuery:
         after: str | None = None,
         consistent_with: ConsistencyToken | None = None,
     ) -> OrderConnection:
-        """Raises Unauthenticated, or Invalid for a page size outside 1 to 100 or a cursor of another list."""
-        context = info.context
-        context.require_signed_in()
-        context.freshness.require(consistent_with)
-        order = order_by or OrderOrder.PLACED_DESC
-        return await order_page(context, where=where or OrderFilter(), order_by=order, first=first, after=after)
+        """See `orders_page`."""
+        search, page = await orders_page(
+            info.context,
+            where=where,
+            order_by=order_by,
+            first=first,
+            after=after,
+            consistent_with=consistent_with,
+        )
+        return order_connection(search, page)
 
 
 @strawberry.type

@@ -13,6 +13,7 @@ from eventsourcing.domain import Aggregate
 from adapters.consistency import Token
 from api.graphql.context import RequestContext
 from api.graphql.scalars import ConsistencyToken
+from api.throttling import throttled
 from commands.handling import Outcome
 from domain.errors import DomainError
 
@@ -27,6 +28,7 @@ class UserErrorCode(Enum):
     ALREADY_EXISTS = "ALREADY_EXISTS"
     INSUFFICIENT_STOCK = "INSUFFICIENT_STOCK"
     ILLEGAL_TRANSITION = "ILLEGAL_TRANSITION"
+    PAYMENT_DECLINED = "PAYMENT_DECLINED"
     IDEMPOTENCY_KEY_MISMATCH = "IDEMPOTENCY_KEY_MISMATCH"
     IDEMPOTENCY_IN_PROGRESS = "IDEMPOTENCY_IN_PROGRESS"
     IDEMPOTENCY_PREVIOUS_FAILED = "IDEMPOTENCY_PREVIOUS_FAILED"
@@ -35,6 +37,7 @@ class UserErrorCode(Enum):
     MFA_INVALID = "MFA_INVALID"
     TOKEN_REUSED = "TOKEN_REUSED"  # noqa: S105  # a code, not a secret
     WEAK_PASSWORD = "WEAK_PASSWORD"  # noqa: S105  # a code, not a secret
+    RATE_LIMITED = "RATE_LIMITED"
 
 
 @strawberry.type(description="What a person can correct.")
@@ -96,13 +99,17 @@ async def answered(context: RequestContext, request: Callable[[], Any], idempote
     The aggregate comes from the command itself, or from the log for a repeated one, so it never waits for a view."""
     key = idempotency_key if idempotency_key is not None else context.idempotency_key
     try:
-        outcome = await context.kontor.pipeline.execute(request(), actor=context.actor, idempotency_key=key)
+        wanted = request()
+        async with throttled(context.kontor, wanted, actor=context.actor, address=context.address):
+            outcome = await context.kontor.pipeline.execute(
+                wanted, actor=context.actor, idempotency_key=key, correlation_id=context.correlation_id
+            )
     except DomainError as error:
         return Answer(errors=[UserError.of(error)])
     aggregate = outcome.aggregate
     if aggregate is None:
         loaded = await context.kontor.store.load([outcome.aggregate_id])
-        aggregate = loaded[outcome.aggregate_id][0]
+        aggregate = loaded.get(outcome.aggregate_id, (None, None))[0]
     return Answer(outcome, aggregate)
 
 

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import re
-from datetime import date
+from datetime import date, datetime
 from typing import Annotated, Final
 
 import strawberry
 from psycopg.sql import SQL
 
-from api.graphql.context import Info
+from api.graphql.context import Info, RequestContext
 from api.graphql.money import Money
+from api.graphql.past_sales import Sums, sales_then
 from api.graphql.resolvers import resolver
 from api.graphql.scalars import ConsistencyToken
-from domain.errors import Forbidden, Invalid
+from commands.handling import analyst
+from domain.errors import Invalid
 from domain.money import Money as DomainMoney
-from domain.users import Role
 from projections.sales_by_day import SALES_BY_DAY
 
 DAYS_MAX: Final = 3_660
 # Reads the index of those that count alone.
 _SUMS: Final = SQL(
     "SELECT day, currency, count(*), sum(units)::bigint, sum(revenue_minor)::bigint FROM {}"
-    " WHERE counted AND day BETWEEN %s AND %s GROUP BY day, currency ORDER BY day, currency"
+    " WHERE counted AND day BETWEEN %s AND %s GROUP BY day, currency"
 )
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -45,28 +46,37 @@ def parsed_day(text: str, *, field: str) -> date:
         raise Invalid(f"{field} is {text[:40]!r}; give a day like 2026-01-31.", field=(field,)) from None
 
 
+async def sales_now(context: RequestContext, first: date, last: date) -> Sums:
+    """Orders, units and minor units by day and currency."""
+    await context.freshness.settle(SALES_BY_DAY)
+    query = _SUMS.format(context.kontor.reads.table(SALES_BY_DAY))
+    rows = await context.kontor.reads.fetch(query, [first, last])
+    return {(day, currency): (orders, units, minor) for day, currency, orders, units, minor in rows}
+
+
 @strawberry.type
 class SalesQuery:
-    @resolver("Sales per UTC day from one day to another, both included. STAFF, ANALYST.")
+    @resolver(
+        "Sales per UTC day from one day to another, both included, now or as they stood. At most 20,000 orders may "
+        "have changed since `asOf`: each of them is folded from the log. STAFF, ANALYST.",
+        who=analyst,
+    )
     async def sales_by_day(
         self,
         info: Info,
         from_: Annotated[str, strawberry.argument(name="from")],
         to: str,
+        as_of: datetime | None = None,
         consistent_with: ConsistencyToken | None = None,
     ) -> list[SalesDay]:
-        """Raises Forbidden, or Invalid for what is no day, or more than DAYS_MAX of them."""
+        """Raises Forbidden, or Invalid for what is no day, or more than DAYS_MAX of them, and like `sales_then`."""
         context = info.context
-        actor = context.require_signed_in()
-        if not (actor.is_staff or Role.ANALYST in actor.roles):
-            raise Forbidden("This needs the role STAFF or ANALYST.")
         context.freshness.require(consistent_with)
         first, last = parsed_day(from_, field="from"), parsed_day(to, field="to")
         if (last - first).days >= DAYS_MAX:
             raise Invalid(f"from {first} to {last} is more than {DAYS_MAX} days; ask in parts.", field=("to",))
-        await context.freshness.settle(SALES_BY_DAY)
-        sums = _SUMS.format(context.kontor.reads.table(SALES_BY_DAY))
+        sums = await (sales_now(context, first, last) if as_of is None else sales_then(context, first, last, as_of))
         return [
             SalesDay(day=day.isoformat(), orders=orders, units=units, revenue=Money.of(DomainMoney(minor, currency)))
-            for day, currency, orders, units, minor in await context.kontor.reads.fetch(sums, [first, last])
+            for (day, currency), (orders, units, minor) in sorted(sums.items())
         ]

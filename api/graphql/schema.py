@@ -15,37 +15,48 @@ from graphql import (
     GraphQLSchema,
     Undefined,
 )
-from strawberry.extensions import AddValidationRules, MaxTokensLimiter, ParserCache, SchemaExtension, ValidationCache
-from strawberry.extensions.max_aliases import create_validator as aliases_limit
-from strawberry.extensions.query_depth_limiter import create_validator as depth_limit
+from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
+from api.graphql.account_recovery import AccountRecoveryMutation
 from api.graphql.catalogue import CatalogueMutation, CatalogueQuery, product_by_id
 from api.graphql.categories import CategoriesMutation, CategoriesQuery, category_by_id
 from api.graphql.context import Info, RequestContext, parsed_id
+from api.graphql.descriptions import describe
+from api.graphql.documents import Documents
+from api.graphql.events import EventsQuery
 from api.graphql.inventory import InventoryMutation, InventoryQuery, StockItem
+from api.graphql.limits import Limits
 from api.graphql.node import Node
 from api.graphql.orders import OrdersMutation, OrdersQuery, order_by_id
 from api.graphql.resolvers import resolver
 from api.graphql.sales import SalesQuery
 from api.graphql.scalars import SCALARS, ConsistencyToken
+from api.graphql.sessions import SessionsQuery
+from api.graphql.shape import TOKENS_MAX
+from api.graphql.sockets import OverSocket, told
+from api.graphql.subscriptions import Subscription
 from api.graphql.users import UsersMutation, UsersQuery, user_by_id
 from api.graphql.views import ViewsQuery
 from api.graphql.webhooks import WebhooksMutation, WebhooksQuery, webhook_endpoint_by_id
-
-DEPTH_MAX: Final = 12
-ALIASES_MAX: Final = 30
-TOKENS_MAX: Final = 2_000
-# Made once: the validation cache is keyed by these classes, so that rules made per request would never hit it.
-_RULES: Final[list[Any]] = [aliases_limit(ALIASES_MAX), depth_limit(DEPTH_MAX, None, None)]
+from commands.handling import anyone
 
 
 @strawberry.type(description="What can be read.")
 class Query(
-    UsersQuery, CatalogueQuery, CategoriesQuery, InventoryQuery, OrdersQuery, SalesQuery, ViewsQuery, WebhooksQuery
+    UsersQuery,
+    SessionsQuery,
+    CatalogueQuery,
+    CategoriesQuery,
+    InventoryQuery,
+    OrdersQuery,
+    SalesQuery,
+    EventsQuery,
+    ViewsQuery,
+    WebhooksQuery,
 ):
-    @resolver("Whatever has this id and is the reader's to see.")
+    @resolver("Whatever has this id and is the reader's to see.", who=anyone)
     async def node(self, info: Info, id: strawberry.ID, consistent_with: ConsistencyToken | None = None) -> Node | None:
         """An order, product, category, stock item, user or webhook endpoint; null for every other id."""
         context = info.context
@@ -61,7 +72,13 @@ class Query(
 
 @strawberry.type(description="What can be done.")
 class Mutation(
-    UsersMutation, CatalogueMutation, CategoriesMutation, InventoryMutation, OrdersMutation, WebhooksMutation
+    UsersMutation,
+    AccountRecoveryMutation,
+    CatalogueMutation,
+    CategoriesMutation,
+    InventoryMutation,
+    OrdersMutation,
+    WebhooksMutation,
 ):
     pass
 
@@ -88,7 +105,9 @@ class Gate(SchemaExtension):
 
 
 class KontorSchema(strawberry.Schema):
-    """The schema; it does not log errors, which `api.graphql.errors` does once, with an id."""
+    """The schema; it does not log errors, which `api.graphql.errors` does once, with an id.
+
+    Documents are parsed and validated before an operation begins, once per text: see `api.graphql.documents`."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -96,6 +115,17 @@ class KontorSchema(strawberry.Schema):
             # The Python default None means "left out"; the contract knows no default null.
             if slot.default_value is None:
                 slot.default_value = Undefined
+        describe(self._schema)
+        self.documents = Documents(self._schema, tokens_max=TOKENS_MAX)
+
+    def _create_execution_context(self, query: str | None, *args: Any, **kwargs: Any) -> ExecutionContext:
+        made = super()._create_execution_context(query, *args, **kwargs)
+        made.parse_options = {"max_tokens": TOKENS_MAX}
+        return made
+
+    async def stream(self, *args: Any, **more: Any) -> Any:
+        """See `api.graphql.sockets.told`."""
+        return told(await super().stream(*args, **more))
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
         """Nothing here."""
@@ -114,12 +144,7 @@ def _optional_slots(core: GraphQLSchema) -> Iterator[GraphQLArgument | GraphQLIn
 schema: Final = KontorSchema(
     query=Query,
     mutation=Mutation,
+    subscription=Subscription,
     config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=False),
-    extensions=[
-        Gate,
-        ParserCache,
-        ValidationCache,
-        lambda: AddValidationRules(_RULES),
-        lambda: MaxTokensLimiter(TOKENS_MAX),
-    ],
+    extensions=[Gate, OverSocket, Limits],
 )

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from uuid import UUID
 
 import strawberry
+from psycopg.sql import SQL, Composed
 
-from adapters.sessions import ACCESS_TOKEN_S
+from adapters.access_tokens import ACCESS_TOKEN_S
 from api.graphql.context import Info, RequestContext, parsed_id, required_id
+from api.graphql.cursors import COUNT_MAX, PageInfo, decoded, page_of, page_size
 from api.graphql.node import Node
+from api.graphql.order_rows import orders_page
+from api.graphql.order_search import OrderFilter
 from api.graphql.receipts import Answer, OkPayload, Receipt, UserError, answered
 from api.graphql.resolvers import resolver
 from api.graphql.scalars import ConsistencyToken
+from api.throttling import RefreshTokens, throttled
+from commands.handling import anyone, signed_in, staff
 from commands.users import (
     ChangePassword,
     ConfirmMfa,
@@ -26,12 +32,13 @@ from commands.users import (
     SignIn,
     SignOut,
     UpdateProfile,
+    normal_email,
 )
 from domain import users as domain
-from domain.errors import BadCredentials, DomainError
-from domain.identity import UserId
+from domain.errors import BadCredentials, DomainError, Invalid
+from domain.identity import UserId, email_claim_id
 from domain.users import Role
-from projections.users import UserRow
+from projections.users import USERS, UserRow
 
 if TYPE_CHECKING:
     from api.graphql.orders import OrderConnection
@@ -68,10 +75,8 @@ class User(Node):
         """Raises Invalid for a page size outside 1 to 100, or a cursor of another list."""
         from api.graphql import orders  # noqa: PLC0415  # users and orders name each other
 
-        where = orders.OrderFilter(customer_id=self.id)
-        return await orders.order_page(
-            info.context, where=where, order_by=orders.OrderOrder.PLACED_DESC, first=first, after=after
-        )
+        where = OrderFilter(customer_id=self.id)
+        return orders.order_connection(*await orders_page(info.context, where=where, first=first, after=after))
 
     @classmethod
     def of(cls, row: UserRow) -> User:
@@ -98,6 +103,25 @@ class User(Node):
             email_sealed=user.email,
             name_sealed=user.name,
         )
+
+
+@strawberry.type(description="An account on a page.")
+class UserEdge:
+    cursor: str = strawberry.field(description="Its place; pass it as `after`.")
+    node: User = strawberry.field(description="The account.")
+
+
+@strawberry.type(description="A page of accounts.")
+class UserConnection:
+    edges: list[UserEdge] = strawberry.field(description="The accounts with their cursors.")
+    nodes: list[User] = strawberry.field(description="The accounts.")
+    page_info: PageInfo = strawberry.field(description="Where the page stands.")
+    only: strawberry.Private[list[UUID] | None]
+
+    @resolver("How many accounts there are in all; null above 10,000.")
+    async def total_count(self, info: Info) -> int | None:
+        """Counted only when asked for."""
+        return await info.context.kontor.reads.count(USERS, *_among(self.only), at_most=COUNT_MAX)
 
 
 @strawberry.type(description="What a signed-in client holds.")
@@ -169,12 +193,43 @@ class SignInInput:
     mfa_code: str | None = strawberry.field(default=None, description="A code of time or recovery, where it needs one.")
 
 
+async def searched(context: RequestContext, text: str) -> list[UUID]:
+    """The account with this id, or this address as the log has it now; none or one. Names and addresses are sealed, so
+    there is nothing else to compare with. Raises Invalid for what is neither."""
+    user_id = parsed_id(text)
+    if user_id is not None:
+        return [user_id]
+    try:
+        email = normal_email(text)
+    except Invalid as error:
+        raise Invalid(
+            "Accounts are found by their whole e-mail address or id; names and addresses are sealed and cannot be "
+            "searched in part.",
+            field=("search",),
+        ) from error
+    claim_id = email_claim_id(context.kontor.personal_data.digest(email))
+    claim = (await context.kontor.store.load([claim_id])).get(claim_id, (None, None))[0]
+    return [claim.user_id] if isinstance(claim, domain.EmailClaim) and claim.user_id else []
+
+
 async def user_by_id(context: RequestContext, user_id: UUID | None) -> User | None:
     """The account, unless it is not the actor's to see."""
-    if user_id is None or not context.may_see_of(user_id):
-        return None
-    row = await context.users.load(user_id)
+    row = await _seen(context, user_id)
     return User.of(row) if row else None
+
+
+async def me_row(context: RequestContext, *, consistent_with: ConsistencyToken | None = None) -> UserRow | None:
+    """None without an account, and while the account's view has not seen it yet."""
+    context.freshness.require(consistent_with)
+    return await _seen(context, context.actor.user_id)
+
+
+async def user_row(
+    context: RequestContext, *, id: strawberry.ID, consistent_with: ConsistencyToken | None = None
+) -> UserRow | None:
+    """None for one that does not exist or is not the actor's to see."""
+    context.freshness.require(consistent_with)
+    return await _seen(context, parsed_id(id))
 
 
 def signed_in_payload(
@@ -189,18 +244,43 @@ def signed_in_payload(
 
 @strawberry.type
 class UsersQuery:
-    @resolver("The account that is signed in; null without one.")
+    @resolver("The account that is signed in; null without one.", who=anyone)
     async def me(self, info: Info, consistent_with: ConsistencyToken | None = None) -> User | None:
         """Null also while the account's view has not seen it yet; pass the token of registering."""
-        info.context.freshness.require(consistent_with)
-        return await user_by_id(info.context, info.context.actor.user_id)
+        row = await me_row(info.context, consistent_with=consistent_with)
+        return User.of(row) if row else None
 
-    @resolver("An account, for itself and STAFF.")
+    @resolver("An account, for itself and STAFF.", who=signed_in)
     async def user(self, info: Info, id: strawberry.ID, consistent_with: ConsistencyToken | None = None) -> User | None:
-        """Null for one that does not exist or is not the actor's to see. Raises Unauthenticated."""
-        info.context.require_signed_in()
-        info.context.freshness.require(consistent_with)
-        return await user_by_id(info.context, parsed_id(id))
+        """See `user_row`."""
+        row = await user_row(info.context, id=id, consistent_with=consistent_with)
+        return User.of(row) if row else None
+
+    @resolver("Accounts, the newest first; `search` is a whole e-mail address or an id. STAFF.", who=staff)
+    async def users(
+        self,
+        info: Info,
+        search: str | None = None,
+        first: int | None = 20,
+        after: str | None = None,
+        consistent_with: ConsistencyToken | None = None,
+    ) -> UserConnection:
+        """Raises Unauthenticated, Forbidden, or Invalid for a bad page size, cursor or search (see `searched`)."""
+        context = info.context
+        context.freshness.require(consistent_with)
+        size, text = page_size(first), (search or "").strip()
+        only = await searched(context, text) if text else None
+        condition, parameters = _among(only)
+        if after is not None:
+            condition += SQL(" AND (created_at, id) < (%s, %s)")
+            parameters += decoded(after, tuple[datetime, UUID])
+        await context.freshness.settle(USERS)
+        condition += SQL(" ORDER BY created_at DESC, id DESC LIMIT %s")
+        rows = await context.kontor.reads.where(USERS, condition, [*parameters, size + 1])
+        page = page_of(rows, [(row.created_at, row.id) for row in rows], size=size, after=after)
+        nodes = [User.of(row) for row in page.rows]
+        edges = [UserEdge(cursor=cursor, node=node) for cursor, node in zip(page.cursors, nodes, strict=True)]
+        return UserConnection(edges=edges, nodes=nodes, page_info=page.info, only=only)
 
 
 @strawberry.type
@@ -221,7 +301,8 @@ class UsersMutation:
             email=input.email, password=input.password, mfa_code=input.mfa_code, user_agent=context.user_agent
         )
         try:
-            outcome = await context.kontor.pipeline.execute(request, actor=context.actor)
+            async with throttled(context.kontor, request, actor=context.actor, address=context.address):
+                outcome = await context.kontor.pipeline.execute(request, actor=context.actor)
         except DomainError as error:
             return SignInPayload(ok=False, user_errors=[UserError.of(error)], tokens=None, user=None)
         assert isinstance(outcome.aggregate, domain.User), outcome.command_id
@@ -233,7 +314,8 @@ class UsersMutation:
         """See `adapters.sessions.SessionTable.rotate`."""
         context = info.context
         try:
-            user_id, session_id, fresh = await context.kontor.sessions.rotate(refresh_token)
+            async with throttled(context.kontor, RefreshTokens(), actor=context.actor, address=context.address):
+                user_id, session_id, fresh = await context.kontor.sessions.rotate(refresh_token)
             user = (await context.kontor.store.load([user_id])).get(user_id, (None, None))[0]
             if not isinstance(user, domain.User) or user.erased:
                 raise BadCredentials("The account of this refresh token does not exist any more; register anew.")
@@ -303,6 +385,14 @@ class UsersMutation:
     ) -> OkPayload:
         """See `commands.users.erase_user`."""
         return OkPayload.of(await answered(info.context, lambda: EraseUser(user_id=_named(user_id)), idempotency_key))
+
+
+async def _seen(context: RequestContext, user_id: UUID | None) -> UserRow | None:
+    return await context.users.load(user_id) if user_id is not None and context.may_see_of(user_id) else None
+
+
+def _among(only: list[UUID] | None) -> tuple[Composed, list[Any]]:
+    return (Composed([SQL("true")]), []) if only is None else (Composed([SQL("id = ANY(%s)")]), [only])
 
 
 def _named(user_id: str) -> UserId:

@@ -16,6 +16,7 @@ from commands.handling import staff
 @strawberry.enum(description="Does a view go on?")
 class ViewState(Enum):
     LIVE = "LIVE"
+    REBUILDING = "REBUILDING"
     STOPPED = "STOPPED"
 
 
@@ -23,7 +24,10 @@ class ViewState(Enum):
 class ViewStatus:
     name: str = strawberry.field(description="The view.")
     version: int = strawberry.field(description="The version of its rows.")
-    state: ViewState = strawberry.field(description="STOPPED: too much is parked, see `kontor parked list`.")
+    state: ViewState = strawberry.field(
+        description="REBUILDING: it is read as ever, and being built anew beside that, see `kontor views`. "
+        "STOPPED: too much is parked, see `kontor parked list`."
+    )
     position: Cursor = strawberry.field(description="Everything in the log up to here is in the view.")
     lag_events: int = strawberry.field(description="Events it has not applied yet.")
     lag_seconds: float = strawberry.field(description="The age of the oldest of them; 0 without any.")
@@ -35,7 +39,7 @@ class ViewStatus:
         return cls(
             name=lag.name,
             version=lag.version,
-            state=ViewState.STOPPED if lag.stopped else ViewState.LIVE,
+            state=ViewState.STOPPED if lag.stopped else ViewState.REBUILDING if lag.rebuilding else ViewState.LIVE,
             position=Cursor(str(lag.position)),
             lag_events=lag.events,
             lag_seconds=lag.seconds,
@@ -45,8 +49,7 @@ class ViewStatus:
 
 @strawberry.type
 class ViewsQuery:
-    @resolver("Every view and how far it has come. STAFF.")
+    @resolver("Every view and how far it has come. STAFF.", who=staff)
     async def views(self, info: Info) -> list[ViewStatus]:
         """Raises Unauthenticated or Forbidden."""
-        staff(info.context.actor)
         return [ViewStatus.of(lag) for lag in await view_lags(info.context.kontor.reads)]

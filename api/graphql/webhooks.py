@@ -106,11 +106,10 @@ async def webhook_endpoint_by_id(context: RequestContext, row_id: UUID) -> Webho
 
 @strawberry.type
 class WebhooksQuery:
-    @resolver("The endpoints, oldest first: one's own for INTEGRATOR, all for ADMIN.")
+    @resolver("The endpoints, oldest first: one's own for INTEGRATOR, all for ADMIN.", who=integrator)
     async def webhook_endpoints(self, info: Info) -> list[WebhookEndpoint]:
         """At most ENDPOINTS_MAX. Raises Unauthenticated or Forbidden."""
         context = info.context
-        integrator(context.actor)
         await context.freshness.settle(WEBHOOKS)
         condition = SQL("state <> 'REMOVED' AND (%s OR owner_id = %s) ORDER BY created_at, id LIMIT %s")
         parameters = [Role.ADMIN in context.actor.roles, context.actor.user_id, ENDPOINTS_MAX]

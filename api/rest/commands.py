@@ -13,12 +13,15 @@ from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from adapters.access_tokens import ACCESS_TOKEN_S
 from adapters.consistency import Token
-from adapters.sessions import ACCESS_TOKEN_S
 from adapters.wiring import Kontor
+from api.answer_headers import correlation_of
+from api.client_address import client_address, networks
 from api.rest import problems
 from api.rest.forms import PUBLIC, command_of, form_of, json_schema
 from api.security import actor_of
+from api.throttling import throttled
 from commands.handling import Command, Outcome
 from commands.users import SignIn
 from domain.errors import NotFound
@@ -91,9 +94,13 @@ def _endpoint(command: Command) -> Callable[..., Coroutine[Any, Any, Receipt]]:
         idempotency_key: Annotated[str | None, Header(description="Makes repeating safe.")] = None,
     ) -> Receipt:
         kontor: Kontor = request.app.state.kontor
-        actor = actor_of(authorization, kontor.access_tokens)
+        actor, _ = actor_of(authorization, kontor.access_tokens)
         wanted = command_of(command.request, body)
-        outcome = await kontor.pipeline.execute(wanted, actor=actor, idempotency_key=idempotency_key)
+        address = client_address(request, networks(kontor.settings.trusted_proxies))
+        async with throttled(kontor, wanted, actor=actor, address=address):
+            outcome = await kontor.pipeline.execute(
+                wanted, actor=actor, idempotency_key=idempotency_key, correlation_id=correlation_of(request)
+            )
         if outcome.replayed:
             response.headers["Idempotent-Replayed"] = "true"
         return receipt_of(kontor, wanted, outcome)

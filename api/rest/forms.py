@@ -30,6 +30,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
+from api.rest.examples import EXAMPLES
 from commands import COMMANDS
 from commands.handling import Command, system
 from domain.money import Money
@@ -62,7 +63,11 @@ _SIMPLE: Final[dict[Any, Any]] = {
 
 def name_of(command: Command) -> str:
     """`place-order` for PlaceOrder: the name in URLs and on the command line."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "-", command.name).lower()
+    return _kebab(command.name)
+
+
+def _kebab(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
 
 
 BY_NAME: Final[Mapping[str, Command]] = {name_of(command): command for command in COMMANDS.values()}
@@ -88,7 +93,9 @@ def _made_form(kind: Any) -> type[BaseModel]:
     for field in dataclasses.fields(kind):
         required = field.default is dataclasses.MISSING
         fields[field.name] = (_form_type(hints[field.name]), ... if required else field.default)
-    config = ConfigDict(extra="forbid", alias_generator=to_camel, frozen=True)
+    example = EXAMPLES.get(_kebab(kind.__name__))
+    shown: dict[str, Any] = {"examples": [dict(example)]} if example is not None else {}
+    config = ConfigDict(extra="forbid", alias_generator=to_camel, frozen=True, json_schema_extra=shown)
     model: type[BaseModel] = create_model(kind.__name__, __config__=config, __doc__=described(kind), **fields)
     return model
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
@@ -18,7 +19,7 @@ from starlette.exceptions import HTTPException
 
 from adapters.group_commit import StoreUnavailable
 from commands.ports import Overloaded
-from domain.errors import DomainError, Forbidden, Unauthenticated
+from domain.errors import DomainError, Forbidden, RateLimited, Unauthenticated
 
 log = structlog.get_logger()
 
@@ -60,14 +61,15 @@ RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
         409: "The state does not allow it, or somebody was faster.",
         413: "The body is too large.",
         422: "The input is not valid, or the idempotency key was used for other content.",
+        429: "Tried too often; `Retry-After` says when to come again, in seconds.",
         503: "Busy or away; send it again with the same idempotency key.",
     }.items()
 }
 
 
-def problem(status: int, code: str, detail: str, **more: Any) -> JSONResponse:
+def problem(status: int, code: str, detail: str, *, retry_after_s: float = RETRY_AFTER_S, **more: Any) -> JSONResponse:
     """One refusal. `code` is for programs, `detail` for people."""
-    headers = {"Retry-After": str(RETRY_AFTER_S)} if status in (429, 503) else None
+    headers = {"Retry-After": str(math.ceil(retry_after_s))} if status in (429, 503) else None
     body = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -93,7 +95,9 @@ def install(app: FastAPI) -> None:
 
     async def refused(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, DomainError)
-        return problem(_STATUS.get(error.code, 422), error.code, error.message, field=list(error.field) or None)
+        wait_s = error.retry_after_s if isinstance(error, RateLimited) else RETRY_AFTER_S
+        status, field = _STATUS.get(error.code, 422), list(error.field) or None
+        return problem(status, error.code, error.message, retry_after_s=wait_s, field=field)
 
     async def malformed(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)

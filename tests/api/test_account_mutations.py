@@ -8,12 +8,17 @@ from uuid import UUID
 
 import pytest
 
-from adapters.sessions import AccessTokens
+from adapters.access_tokens import AccessTokens
+from adapters.rate_limits import RateLimits
+from adapters.redis_views import connect
 from api.graphql.consistency import Freshness
 from api.graphql.context import RequestContext
 from api.graphql.schema import schema
 from api.graphql.users import ERASED
+from commands.account_recovery import GOOD_FOR
 from commands.handling import ANONYMOUS, Actor
+from commands.ports import TokenPurpose
+from domain.identity import email_claim_id
 from tests.given import ADMIN, PASSWORD, STAFF, InMemory
 
 NEW_PASSWORD = "another horse battery"
@@ -34,6 +39,10 @@ GRANT = f"""mutation($id: ID!, $role: Role!, $key: ID) {{
   grantRole(userId: $id, role: $role, idempotencyKey: $key) {SHOWN} }}"""
 REVOKE = f"""mutation($id: ID!, $role: Role!, $key: ID) {{
   revokeRole(userId: $id, role: $role, idempotencyKey: $key) {SHOWN} }}"""
+VERIFY = f"mutation($token: String!) {{ verifyEmail(token: $token) {DONE} }}"
+FORGOTTEN = """mutation($email: String!) {
+  requestPasswordReset(email: $email) { ok userErrors { code field } receipt { version replayed token } } }"""
+RESET = f"mutation($token: String!, $new: String!) {{ resetPassword(token: $token, new: $new) {DONE} }}"
 ERASE = f"mutation($id: ID!, $key: ID) {{ eraseUser(userId: $id, idempotencyKey: $key) {DONE} }}"
 
 
@@ -51,6 +60,7 @@ async def sent(kontor: InMemory, document: str, actor: Actor, **variables: Any) 
         ports=kontor.ports,
         personal_data=kontor.personal_data,
         access_tokens=AccessTokens(bytes(32)),
+        rate_limits=RateLimits(connect("redis://127.0.0.1:1"), prefix=""),
     )
     nothing: Any = None
     context = RequestContext(served, actor=actor, freshness=Freshness(nothing, nothing))
@@ -139,6 +149,43 @@ async def test_signing_out_and_another_password_end_sessions() -> None:
     assert (await answer(kontor, SIGN_IN, ANONYMOUS, password=NEW_PASSWORD))["ok"]
     assert (await answer(kontor, SIGN_OUT, ada))["ok"]
     assert kontor.sessions.ended == set(kontor.sessions.opened)
+
+
+async def mailed(kontor: InMemory, actor: Actor, purpose: TokenPurpose) -> str:
+    """A token as it is mailed to Ada."""
+    assert actor.user_id is not None
+    claim_id, now = email_claim_id(kontor.personal_data.digest("ada@example.com")), kontor.clock.now()
+    return await kontor.ports.account_tokens.make(
+        actor.user_id, purpose, address_id=claim_id, expires_at=now + GOOD_FOR[purpose], now=now
+    )
+
+
+async def test_a_mailed_token_verifies_an_address_without_signing_in() -> None:
+    kontor, ada = await shop()
+    token = await mailed(kontor, ada, TokenPurpose.EMAIL_VERIFICATION)
+    for _ in range(2):
+        verified = await answer(kontor, VERIFY, ANONYMOUS, token=token)
+        assert verified == {"ok": True, "userErrors": [], "receipt": {"version": 2, "replayed": False}}
+    assert refusal(await answer(kontor, VERIFY, ANONYMOUS, token="nonsense")) == ("INVALID", ["token"])
+
+
+async def test_a_forgotten_password_is_set_anew_without_signing_in() -> None:
+    kontor, ada = await shop()
+    token = await mailed(kontor, ada, TokenPurpose.PASSWORD_RESET)
+    weak = await answer(kontor, RESET, ANONYMOUS, token=token, new="short")
+    assert refusal(weak) == ("WEAK_PASSWORD", ["new"])
+    assert (await answer(kontor, RESET, ANONYMOUS, token=token, new=NEW_PASSWORD))["ok"]
+    again = await answer(kontor, RESET, ANONYMOUS, token=token, new=NEW_PASSWORD)
+    assert refusal(again) == ("INVALID", ["token"])
+    assert (await answer(kontor, SIGN_IN, ANONYMOUS, password=NEW_PASSWORD))["ok"]
+
+
+async def test_who_asks_for_a_reset_does_not_learn_whether_there_is_an_account() -> None:
+    kontor, _ = await shop()
+    answers = [await answer(kontor, FORGOTTEN, ANONYMOUS, email=each) for each in ("ada@example.com", "no@one.example")]
+    assert answers[0] == answers[1]
+    assert (answers[0]["ok"], answers[0]["receipt"]["version"]) == (True, 0)
+    assert refusal(await answer(kontor, FORGOTTEN, ANONYMOUS, email="nonsense")) == ("INVALID", ["email"])
 
 
 async def test_an_erased_account_shows_nothing_personal() -> None:

@@ -98,3 +98,14 @@ def test_the_budget_is_bounded(asked_ms: str, ms: int) -> None:
 def test_headers_that_cannot_be_understood_are_refused(headers: dict[str, str]) -> None:
     with pytest.raises(Invalid):
         asked(0, **headers)
+
+
+async def test_what_was_tried_in_vain_is_not_waited_for_again() -> None:
+    freshness, positions = asked(69, kontor_consistent_with=TOKEN, kontor_wait_ms="100")
+    tried = freshness.tried()
+    await tried.settle(ORDERS)
+    assert freshness.report() is None
+    freshness.resume(tried)
+    await freshness.settle(ORDERS)
+    assert freshness.report() == {"requested": 70, "served": 69, "stale": True, "waitedMs": 0}
+    assert positions.waits[0] == pytest.approx(0.1)

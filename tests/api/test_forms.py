@@ -9,16 +9,20 @@ from uuid import UUID
 
 import pytest
 from graphql import GraphQLObjectType
+from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 from api.app import create_app
 from api.graphql.schema import schema
+from api.rest.examples import EXAMPLES
 from api.rest.forms import BY_NAME, PUBLIC, command_of, form_of, json_schema, readable
 from commands import COMMANDS
-from commands.handling import system
+from commands.handling import Actor, system
 from commands.orders import PlaceOrder, WantedLine
-from domain.errors import Invalid
+from domain.errors import DomainError, Invalid
 from domain.money import Money
+from domain.users import Role
+from tests.given import InMemory
 
 # Commands that the contract's GraphQL does not have, and mutations that are no commands.
 NOT_IN_GRAPHQL = {"updateWebhook"}
@@ -52,6 +56,36 @@ def test_every_command_has_a_json_schema_that_refuses_unknown_names() -> None:
         made = json_schema(command)
         assert made["additionalProperties"] is False, name
         assert made["title"] == command.name
+
+
+def test_every_public_command_has_an_example_that_fits_its_schema_and_every_rule_of_its_own() -> None:
+    assert list(EXAMPLES) == list(PUBLIC)
+    for name, command in PUBLIC.items():
+        made = json_schema(command)
+        assert made["examples"] == [EXAMPLES[name]], name
+        Draft202012Validator(made).validate(EXAMPLES[name])
+        filled(command.request, dict(EXAMPLES[name]))
+
+
+@pytest.mark.parametrize("name", sorted(set(PUBLIC) - {"verify-email", "reset-password"}))
+async def test_an_example_is_refused_for_what_there_is_not_yet_never_for_what_it_says(name: str) -> None:
+    kontor = InMemory()
+    ada = await kontor.customer("bob@example.com")
+    actor = Actor.user(ada.user_id, list(Role)) if ada.user_id else ada
+    code = "done"
+    try:
+        await kontor.execute(filled(PUBLIC[name].request, dict(EXAMPLES[name])), actor)
+    except DomainError as refusal:
+        code = refusal.code
+    assert code in {"done", "NOT_FOUND", "BAD_CREDENTIALS", "MFA_INVALID", "ILLEGAL_TRANSITION"}
+
+
+def test_the_openapi_document_shows_the_examples() -> None:
+    document = create_app(lambda: None, environment="development").openapi()  # type: ignore[arg-type,return-value]
+    for name in PUBLIC:
+        content = document["paths"][f"/v1/commands/{name}"]["post"]["requestBody"]["content"]["application/json"]
+        shown = document["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]
+        assert shown["examples"] == [EXAMPLES[name]]
 
 
 def test_a_form_becomes_the_command() -> None:

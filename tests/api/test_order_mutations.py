@@ -12,8 +12,8 @@ from api.graphql.consistency import Freshness
 from api.graphql.context import RequestContext
 from api.graphql.schema import schema
 from commands.handling import Actor
-from commands.orders import ConfirmOrder
-from domain.identity import OrderId
+from commands.payments import AuthorisePayment
+from domain.identity import OrderId, payment_id
 from tests.given import STAFF, InMemory
 
 SHOWN = """{ ok userErrors { code field message } receipt { version replayed }
@@ -32,7 +32,7 @@ async def confirmed() -> tuple[InMemory, Actor, OrderId]:
     customer = await kontor.customer()
     order_id = await kontor.placed(customer, ("MUG", 2))
     await kontor.reserve(order_id)
-    await kontor.execute(ConfirmOrder(order_id=order_id))
+    await kontor.execute(AuthorisePayment(payment_id=payment_id(order_id), reference="pi_1"))
     return kontor, customer, order_id
 
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
+import jwt
 import pytest
 
 from tests.conftest import Stack
@@ -121,6 +122,15 @@ async def test_the_table_of_contents_and_every_schema_are_served(anyone: Rest) -
             assert (await answer.json())["type"] == "object"
 
 
+async def test_an_access_token_is_verified_with_the_listed_keys(anyone: Rest, staff: Rest) -> None:
+    async with anyone.http.get(f"{anyone.url}/.well-known/jwks.json") as answer:
+        assert answer.headers["Cache-Control"] == "public, max-age=300"
+        listed = jwt.PyJWKSet.from_dict(await answer.json(content_type="application/jwk-set+json"))
+    token = staff.headers["Authorization"].removeprefix("Bearer ")
+    key = listed[jwt.get_unverified_header(token)["kid"]].key
+    assert "STAFF" in jwt.decode(token, key, algorithms=["EdDSA"], audience="kontor", issuer="kontor")["roles"]
+
+
 async def test_the_figures_count_commands_by_how_they_ended(staff: Rest) -> None:
     given = product()
     await staff("add-product", given)
@@ -130,6 +140,7 @@ async def test_the_figures_count_commands_by_how_they_ended(staff: Rest) -> None
     for outcome in ("done", "already_exists"):
         assert f'kontor_command_seconds_count{{command="AddProduct",outcome="{outcome}"}}' in figures
     assert "kontor_flush_appends_bucket" in figures
+    assert 'kontor_view_state{generation="1",state="live",view="orders_v1"} 1.0' in figures
 
 
 def test_the_command_line_takes_the_same_input(stack: Stack) -> None:
@@ -144,3 +155,13 @@ def test_the_command_line_takes_the_same_input(stack: Stack) -> None:
     assert (wrong.returncode, "sku" in wrong.stderr) == (1, True)
     assert "place-order" in stack.run("command").stdout
     assert json.loads(stack.run("command", "place-order").stdout)["title"] == "PlaceOrder"
+
+
+async def test_readiness_says_which_server_answers_and_how_far_the_views_are(anyone: Rest) -> None:
+    async with anyone.http.get(f"{anyone.url}/readyz") as answer:
+        assert answer.status == 200
+        body = await answer.json()
+    assert [body[name] for name in ("status", "postgres", "redis", "kafka")] == ["ready", "up", "up", "up"]
+    assert set(body["views"]["orders"]) == {"lagEvents", "lagSeconds"}
+    async with anyone.http.get(f"{anyone.url}/healthz") as answer:
+        assert (answer.status, await answer.json()) == (200, {"status": "live"})

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from adapters.sessions import ACCESS_TOKEN_S, AccessTokens
+from adapters.access_tokens import ACCESS_TOKEN_S, AccessTokens
 from api.security import actor_of
 from commands.handling import ANONYMOUS
 from domain.errors import Unauthenticated
@@ -17,14 +17,15 @@ TOKENS = AccessTokens(b"k" * 32)
 
 
 def test_without_a_header_one_is_anonymous() -> None:
-    assert actor_of(None, TOKENS) == ANONYMOUS
+    assert actor_of(None, TOKENS) == (ANONYMOUS, None)
 
 
-def test_a_good_token_names_user_and_roles() -> None:
-    user_id = uuid4()
-    token = TOKENS.issue(user_id, [Role.STAFF], uuid4(), now=datetime.now(UTC))
-    actor = actor_of(f"bearer {token}", TOKENS)
+def test_a_good_token_names_user_roles_and_session() -> None:
+    user_id, session_id = uuid4(), uuid4()
+    token = TOKENS.issue(user_id, [Role.STAFF], session_id, now=datetime.now(UTC))
+    actor, session = actor_of(f"bearer {token}", TOKENS)
     assert (actor.user_id, actor.roles, actor.is_staff) == (user_id, frozenset({Role.STAFF}), True)
+    assert session == session_id
 
 
 def test_an_expired_token_is_refused() -> None:

@@ -1,0 +1,101 @@
+"""Documents, parsed and validated once per text: both cost more than most answers.
+
+What is kept is bounded in number and in characters, the least recently used goes first. A text that is no GraphQL is
+not kept, and one above a quarter of the characters is not either.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from functools import cached_property
+from typing import Any, Final
+
+from graphql import (
+    DirectiveNode,
+    DocumentNode,
+    GraphQLError,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    VariableNode,
+    Visitor,
+    parse,
+    specified_rules,
+    visit,
+)
+from strawberry.schema.schema import validate_document
+
+DOCUMENTS_MAX: Final = 512
+CHARACTERS_MAX: Final = 400_000
+_CONDITIONS: Final = frozenset({"skip", "include"})
+
+
+class Document:
+    """One text. `plans` is the compiled path's, see `api.graphql.compiled.compiling`."""
+
+    def __init__(self, schema: GraphQLSchema, tree: DocumentNode) -> None:
+        self.tree = tree
+        self.plans: dict[Any, Any] = {}
+        self._schema = schema
+
+    @cached_property
+    def errors(self) -> list[GraphQLError]:
+        """Why it does not fit the schema; empty when it does. To be asked of a document of a reasonable shape alone,
+        see `api.graphql.shape`: validating others takes long."""
+        return validate_document(self._schema, self.tree, specified_rules)
+
+    @cached_property
+    def flags(self) -> tuple[str, ...]:
+        """The variables that decide what is skipped and included."""
+        found = _Conditions()
+        visit(self.tree, found)
+        return tuple(sorted(found.names))
+
+    def operation(self, name: str | None) -> OperationDefinitionNode | None:
+        """The operation of this name, the first one without; None for a name that the document does not have."""
+        for definition in self.tree.definitions:
+            if isinstance(definition, OperationDefinitionNode) and (
+                name is None or (definition.name is not None and definition.name.value == name)
+            ):
+                return definition
+        return None
+
+
+class Documents:
+    """The documents that were seen lately, of one schema."""
+
+    def __init__(self, schema: GraphQLSchema, *, tokens_max: int) -> None:
+        self._schema = schema
+        self._tokens_max = tokens_max
+        self._kept: OrderedDict[str, Document] = OrderedDict()
+        self._characters = 0
+
+    def of(self, text: str) -> Document:
+        """The document. Raises GraphQLError for a text that is none, or has more than `tokens_max` tokens."""
+        found = self._kept.get(text)
+        if found is not None:
+            self._kept.move_to_end(text)
+            return found
+        made = Document(self._schema, parse(text, max_tokens=self._tokens_max))
+        if len(text) <= CHARACTERS_MAX // 4:
+            self._kept[text] = made
+            self._characters += len(text)
+        while len(self._kept) > DOCUMENTS_MAX or self._characters > CHARACTERS_MAX:
+            self._characters -= len(self._kept.popitem(last=False)[0])
+        return made
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+
+class _Conditions(Visitor):
+    """Collects the variables of @skip and @include."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def enter_directive(self, node: DirectiveNode, *_: Any) -> None:
+        """`if` is the only argument there is."""
+        if node.name.value in _CONDITIONS:
+            values = [argument.value for argument in node.arguments or ()]
+            self.names |= {value.name.value for value in values if isinstance(value, VariableNode)}

@@ -1,0 +1,91 @@
+"""GraphQL over HTTP: POST alone, our errors, our editor, a strict JSON reader."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+from cross_web import HTTPException
+from fastapi import Request, Response
+from fastapi.responses import PlainTextResponse
+from graphql import GraphQLError
+from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
+from strawberry.types import ExecutionResult
+
+from api.graphql import editor
+from api.graphql.compiled.answering import answer
+from api.graphql.context import RequestContext, request_context
+from api.graphql.errors import formatted
+from api.graphql.persisted import DOCUMENT, PersistedDocuments
+from api.graphql.schema import schema
+from api.graphql.sockets import SocketRouter
+
+
+class KontorRouter(SocketRouter):
+    """Every operation that comes by POST passes `execute_single`; subscriptions come over WebSocket."""
+
+    @property
+    def graphql_ide_html(self) -> str:
+        """The editor, in development; see `api.graphql.editor`."""
+        return editor.page()
+
+    async def posted(self, request: Request) -> Response:
+        """A POST as the router takes it, without asking the framework anew, for every request, what it depends on."""
+        context, response = await request_context(request), Response()
+        del response.headers["content-length"]  # it lends its other headers to the answer
+        context.request = request
+        context.response = self.temporal_response = response
+        try:
+            answered: Response = await self.run(request=request, context=context, root_value=None)
+            return answered
+        except HTTPException as error:
+            return PlainTextResponse(error.reason, status_code=error.status_code)
+
+    async def execute_single(
+        self,
+        request: Request,
+        request_adapter: Any,
+        sub_response: Response,
+        context: RequestContext,
+        root_value: None,
+        request_data: GraphQLRequestData,
+    ) -> ExecutionResult:
+        """Executes the document that the request means, which it may only name: by the compiled path where it can,
+        else by Strawberry."""
+        documents: PersistedDocuments = request.app.state.documents
+        try:
+            request_data.query = documents.text_of(request_data.query, request_data.extensions)
+        except GraphQLError as refused:
+            context.refusal, request_data.query = refused, DOCUMENT
+        asked = request_data
+        if request_adapter.method == "POST" and asked.protocol == "http" and asked.query:
+            answered = await answer(schema, context, asked.query, asked.variables, asked.operation_name)
+            if answered is not None:
+                return answered
+        return await super().execute_single(request, request_adapter, sub_response, context, root_value, request_data)
+
+    async def process_result(self, request: Request, result: ExecutionResult) -> GraphQLHTTPResponse:
+        """The answer; see `api.graphql.errors` for what of an error is told."""
+        answered: GraphQLHTTPResponse = {"data": result.data}
+        if result.errors:
+            answered["errors"] = formatted(result.errors, suggestions=request.app.state.development)
+        if result.extensions:
+            answered["extensions"] = result.extensions
+        return answered
+
+    def decode_json(self, data: str | bytes) -> object:
+        """Refuses what is not JSON, and half surrogate pairs, which nothing behind could store."""
+        try:
+            read = msgspec.json.decode(data)
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            # What the library turns into a 400.
+            raise json.JSONDecodeError(str(error), "", 0) from None
+        name = read.get("operationName") if isinstance(read, dict) else None
+        if not isinstance(read, dict | list) or not isinstance(name, str | None):
+            raise json.JSONDecodeError("no request of GraphQL", "", 0)
+        return read
+
+    def encode_json(self, data: object) -> str | bytes:
+        """As bytes, many times faster than the standard library."""
+        return msgspec.json.encode(data)

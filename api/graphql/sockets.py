@@ -1,0 +1,234 @@
+"""GraphQL over WebSocket: `graphql-transport-ws`, and only subscriptions.
+
+Who connects says who it is in `connection_init` (`authorization`, as in the header) or in the header, and is served
+until the access token expires; then the connection is closed with 4403, and the client comes back with a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, cast
+
+import structlog
+from graphql import GraphQLError
+from starlette.responses import PlainTextResponse
+from starlette.websockets import WebSocketDisconnect, WebSocketDisconnected
+from strawberry.asgi import ASGIWebSocketAdapter
+from strawberry.exceptions import ConnectionRejectionError
+from strawberry.extensions import SchemaExtension
+from strawberry.fastapi import GraphQLRouter
+from strawberry.http import exceptions
+from strawberry.schema import BaseSchema
+from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
+from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import ConnectionInitMessage, Message
+from strawberry.types.execution import PreExecutionError
+from strawberry.types.graphql import OperationType
+from strawberry.types.unset import UNSET
+
+from adapters.metrics import SOCKETS
+from api.graphql.consistency import Freshness
+from api.graphql.context import RequestContext
+from api.graphql.errors import formatted
+from api.security import actor_of, good_until
+from domain.errors import Invalid, Unauthenticated
+
+log = structlog.get_logger()
+
+MESSAGE_BYTES_MAX: Final = 65_536
+ID_LENGTH_MAX: Final = 64
+FORBIDDEN: Final = 4403  # clients of the protocol come back after it, which they do not after 4401
+EXPIRED: Final = "The access token has expired: connect with a new one and go on with since"
+# For uvicorn. Compression would keep a quarter of a megabyte for every connection; a client that answers no ping and
+# reads nothing is gone after 40 s.
+SERVING: Final[Mapping[str, Any]] = {
+    "ws": "websockets-sansio",
+    "ws_max_size": MESSAGE_BYTES_MAX,
+    "ws_per_message_deflate": False,
+    "ws_ping_interval": 20.0,
+    "ws_ping_timeout": 20.0,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketLimits:
+    """`connections_max` are those of one process, `subscriptions_max` those of one connection. Pages of no other origin
+    than their own and `allowed_origins` may connect."""
+
+    connections_max: int = 2_000
+    subscriptions_max: int = 20
+    init_wait_s: float = 10.0
+    allowed_origins: tuple[str, ...] = ()
+
+
+class TextSocket(ASGIWebSocketAdapter):
+    """Sends text frames, as the protocol has it, and knows both ways in which a client can be gone."""
+
+    async def send_json(self, message: Mapping[str, object]) -> None:
+        """Raises exceptions.WebSocketDisconnected."""
+        try:
+            await self.ws.send_text(cast("bytes", self.view.encode_json(message)).decode())
+        except (WebSocketDisconnect, WebSocketDisconnected) as error:
+            raise exceptions.WebSocketDisconnected from error
+
+    async def close(self, code: int, reason: str) -> None:
+        """Once; again it does nothing."""
+        try:
+            await self.ws.close(code=code, reason=reason)
+        except (WebSocketDisconnect, WebSocketDisconnected):
+            return
+
+
+class SubscriptionHandler(BaseGraphQLTransportWSHandler[RequestContext, None]):
+    """One connection. It ends what it started, however it ends itself."""
+
+    _expiry: asyncio.Task[None] | None = None
+
+    async def handle_message(self, message: Message) -> None:
+        """Closes the connection, with 4400, at what is not a message of the protocol."""
+        if is_message(message):
+            await super().handle_message(message)
+        else:
+            await self.handle_invalid_message("This is no message of graphql-transport-ws")
+
+    async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
+        """Closes the connection, with 4403, unless the token is good; and again when it is not any more."""
+        await super().handle_connection_init(message)
+        until = self.context.good_until
+        if self.connection_acknowledged and until is not None and self._expiry is None:
+            self._expiry = asyncio.create_task(self._close_at(until), name="socket-expiry")
+
+    async def shutdown(self) -> None:
+        """Ends every subscription and waits for that."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+            await asyncio.gather(self._expiry, return_exceptions=True)
+        await super().shutdown()
+
+    async def handle_task_exception(self, error: Exception) -> None:
+        """What a subscription can end with is told to its client; this is what remains."""
+        if not isinstance(error, exceptions.WebSocketDisconnected):
+            log.error("subscription_failed", exc_info=error)
+
+    async def _close_at(self, until: datetime) -> None:
+        await asyncio.sleep(max(0.0, (until - datetime.now(UTC)).total_seconds()))
+        for operation_id in list(self.operations):
+            await self.cleanup_operation(operation_id)
+        await self.websocket.close(
+            FORBIDDEN, "The access token has expired: connect with a new one, and go on by since"
+        )
+
+
+class SocketRouter(GraphQLRouter[RequestContext, None]):
+    """GraphQL over HTTP, and subscriptions over WebSocket within the limits."""
+
+    websocket_adapter_class = TextSocket
+    graphql_transport_ws_handler_class = SubscriptionHandler
+
+    def __init__(self, schema: BaseSchema, *, limits: SocketLimits, **more: Any) -> None:
+        super().__init__(
+            schema,
+            subscription_protocols=(GRAPHQL_TRANSPORT_WS_PROTOCOL,),
+            connection_init_wait_timeout=timedelta(seconds=limits.init_wait_s),
+            max_subscriptions_per_connection=limits.subscriptions_max,
+            allowed_origins=limits.allowed_origins,
+            **more,
+        )
+        self._connections_max = limits.connections_max
+        self._connections = 0
+
+    async def run(self, request: Any, context: Any = UNSET, root_value: Any = UNSET) -> Any:
+        """Answers 503 to a connection above the limit."""
+        if not self.is_websocket_request(request):
+            return await super().run(request, context, root_value)
+        if self._connections >= self._connections_max:
+            log.warning("too_many_sockets", connections_max=self._connections_max)
+            refused = PlainTextResponse(
+                f"There are {self._connections_max} connections already; try again later.",
+                status_code=503,
+                headers={"retry-after": "5"},
+            )
+            await request.send_denial_response(refused)
+            return request
+        self._connections += 1
+        try:
+            with SOCKETS.track_inprogress():
+                return await super().run(request, context, root_value)
+        finally:
+            self._connections -= 1
+
+    async def on_ws_connect(self, context: RequestContext) -> Any:
+        """Raises ConnectionRejectionError, which closes the connection with 4403, for a token that is not good."""
+        kontor, payload = context.kontor, context.connection_params or {}
+        assert context.request is not None
+        authorization = payload.get("authorization", payload.get("Authorization"))
+        if authorization is None:
+            authorization = context.request.headers.get("authorization")
+        try:
+            if not isinstance(authorization, str | None):
+                raise Unauthenticated("authorization is no text.")
+            context.actor, context.session_id = actor_of(authorization, kontor.access_tokens)
+            context.good_until = good_until(authorization, kontor.access_tokens)
+        except Unauthenticated as error:
+            raise ConnectionRejectionError from error
+        # What else the handshake's headers asked for is about one request, which this is not.
+        context.refusal, context.freshness = None, Freshness(kontor.positions, kontor.reads)
+        context.over_socket = True
+        return UNSET
+
+
+class OverSocket(SchemaExtension):
+    """Subscriptions over WebSocket, the rest over HTTP."""
+
+    def on_execute(self) -> Iterator[None]:
+        """Raises Invalid for an operation that came the wrong way."""
+        context: RequestContext = self.execution_context.context
+        followed = self.execution_context.operation_type is OperationType.SUBSCRIPTION
+        if followed and not context.over_socket:
+            raise Invalid("Subscriptions are served over WebSocket, with the subprotocol graphql-transport-ws.")
+        if context.over_socket and not followed:
+            raise Invalid("Over WebSocket only subscriptions are served; send queries and mutations by POST.")
+        yield
+
+
+async def told(results: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
+    """The results of an operation with what of their errors may be told; what an extension raised is one of them."""
+    try:
+        async with aclosing(results):
+            async for result in results:
+                if result.errors:
+                    result.errors = _public(result.errors)
+                yield result
+    except GraphQLError as error:
+        yield PreExecutionError(data=None, errors=_public([error]))
+
+
+def _public(errors: list[GraphQLError]) -> list[GraphQLError]:
+    return [
+        GraphQLError(public["message"], nodes=error.nodes, path=error.path, extensions=public["extensions"])
+        for error, public in zip(errors, formatted(errors), strict=True)
+    ]
+
+
+def is_message(message: object) -> bool:
+    """Has it the shape that the protocol gives a client's message? What it means is not judged."""
+    if not isinstance(message, dict) or message.get("type") not in _TYPES:
+        return False
+    kind, payload, operation_id = message["type"], message.get("payload"), message.get("id")
+    if kind in ("subscribe", "complete") and not (
+        isinstance(operation_id, str) and 1 <= len(operation_id) <= ID_LENGTH_MAX
+    ):
+        return False
+    return kind != "subscribe" or (
+        isinstance(payload, dict)
+        and isinstance(payload.get("query"), str)
+        and isinstance(payload.get("variables"), dict | None)
+        and isinstance(payload.get("operationName"), str | None)
+    )
+
+
+_TYPES: Final = frozenset({"connection_init", "ping", "pong", "subscribe", "complete"})

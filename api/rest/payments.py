@@ -1,0 +1,186 @@
+"""`POST /v1/payments/stripe/webhook`: what the payment provider tells, as commands.
+
+Nothing is believed that is not signed with our secret. An event comes twice, late and out of order: what is known
+changes nothing, what contradicts what is known is logged and taken, for sending it again would not help. Only when
+Kontor itself cannot do it now is the answer 503, and the provider sends it again.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+import structlog
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+
+from adapters.payment_gateway import BadSignature, verify_signature
+from adapters.wiring import Kontor
+from api.rest.problems import problem
+from commands.handling import Actor
+from commands.payments import AuthorisePayment, CapturePayment, DeclinePayment, RefundPayment, VoidPayment
+from domain.errors import Conflict, DomainError, IdempotencyInProgress
+from domain.payments import REASON_LENGTH_MAX, Payment
+
+log = structlog.get_logger()
+
+PATH: Final = "/v1/payments/stripe/webhook"
+PROVIDER: Final = Actor.system("stripe")
+EVENT_ID_LENGTH_MAX: Final = 200
+router = APIRouter(tags=["payments"])
+
+
+class _PaymentError(msgspec.Struct):
+    code: str | None = None
+    decline_code: str | None = None
+    message: str | None = None
+
+
+class _Told(msgspec.Struct):
+    """A payment intent, or the charge of one: what of both we look at."""
+
+    id: str
+    object: str
+    amount: int
+    currency: str
+    metadata: dict[str, str] = {}
+    payment_intent: str | None = None
+    amount_capturable: int | None = None
+    amount_received: int | None = None
+    amount_refunded: int | None = None
+    captured: bool = False
+    cancellation_reason: str | None = None
+    last_payment_error: _PaymentError | None = None
+
+    @property
+    def reference(self) -> str:
+        """The id of the intent."""
+        return self.id if self.object == "payment_intent" else self.payment_intent or ""
+
+
+class _Envelope(msgspec.Struct):
+    id: str
+    type: str
+    data: msgspec.Raw
+
+
+class _Data(msgspec.Struct):
+    object: _Told
+
+
+# type of event -> the field of its object that has to be the whole amount, if it says that money moved
+_MOVED: Final = {
+    "payment_intent.amount_capturable_updated": "amount_capturable",
+    "payment_intent.payment_failed": None,
+    "payment_intent.succeeded": "amount_received",
+    "payment_intent.canceled": None,
+    "charge.refunded": "amount_refunded",
+}
+
+
+@router.post(PATH, summary="What the payment provider tells", include_in_schema=False)
+async def webhook(request: Request) -> Response:
+    """Taken (200), not signed by the provider (400), about other money (422), or to be sent again (503)."""
+    kontor: Kontor = request.app.state.kontor
+    secret = kontor.settings.stripe_webhook_secret.get_secret_value()
+    if not secret:
+        return problem(404, "NOT_FOUND", "No payment provider is configured: set KONTOR_STRIPE_WEBHOOK_SECRET.")
+    body = await request.body()
+    try:
+        verify_signature(body, request.headers.get("Stripe-Signature"), secret, now=datetime.now(UTC))
+    except BadSignature as refusal:
+        log.warning("payment_webhook_unsigned", problem=str(refusal))
+        return problem(400, "BAD_SIGNATURE", str(refusal))
+    try:
+        event = msgspec.json.decode(body, type=_Envelope)
+        if event.type not in _MOVED:
+            return _taken("ignored")
+        told = msgspec.json.decode(event.data, type=_Data).object
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        log.error("payment_webhook_unreadable", problem=str(error))
+        return problem(400, "INVALID", f"This is no event of the provider's as we know them: {error}")
+    return await _handled(kontor, event, told)
+
+
+async def _handled(kontor: Kontor, event: _Envelope, told: _Told) -> Response:
+    payment = await _payment_of(kontor, told)
+    if payment is None:
+        return _taken("ignored")
+    if (answer := _not_ours(payment, event, told)) is not None:
+        return answer
+    wish = _command(event.type, payment.id, told)
+    try:
+        await kontor.pipeline.execute(wish, actor=PROVIDER, idempotency_key=event.id[:EVENT_ID_LENGTH_MAX])
+    except (Conflict, IdempotencyInProgress) as busy:
+        return problem(503, "UNAVAILABLE", f"{busy.message} Send the event again.")
+    except DomainError as refusal:
+        _error("payment_webhook_contradicts", payment, event, told, problem=refusal.message)
+        return _taken("contradicts")
+    return _taken("done")
+
+
+def _not_ours(payment: Payment, event: _Envelope, told: _Told) -> Response | None:
+    """The answer to an event that does not speak of this payment's money."""
+    if event.type == "charge.refunded" and not told.captured:
+        # A hold that was let go is told as refunded, too; its cancellation tells us of it.
+        return _taken("ignored")
+    if payment.reference not in (None, told.reference):
+        _error("payment_webhook_of_another_intent", payment, event, told, known=payment.reference)
+        return _taken("ignored")
+    moved = _MOVED[event.type]
+    amounts = [told.amount] if moved is None else [told.amount, getattr(told, moved)]
+    asked, currency = payment.amount, told.currency.upper()
+    if currency == asked.currency and all(amount == asked.minor for amount in amounts):
+        return None
+    seen = f"{' and '.join(map(str, amounts))} {currency}"
+    _error("payment_webhook_of_other_money", payment, event, told, asked=f"{asked.minor} {asked.currency}", seen=seen)
+    return problem(
+        422,
+        "AMOUNT_MISMATCH",
+        f"Payment {payment.id} is of {asked.minor} {asked.currency} (minor units), the event {event.id} of {seen}:"
+        " nothing was done; correct it at the provider.",
+    )
+
+
+def _error(name: str, payment: Payment, event: _Envelope, told: _Told, **more: object) -> None:
+    values = {"payment_id": str(payment.id), "event_id": event.id, "type": event.type, "reference": told.reference}
+    log.error(name, **values, **more)
+
+
+async def _payment_of(kontor: Kontor, told: _Told) -> Payment | None:
+    """The payment that the metadata names; None when it is not ours."""
+    try:
+        payment_id = UUID(told.metadata["payment_id"])
+    except (KeyError, ValueError):
+        return None
+    found = (await kontor.ports.store.load([payment_id])).get(payment_id)
+    return found[0] if found is not None and isinstance(found[0], Payment) else None
+
+
+def _command(kind: str, payment_id: UUID, told: _Told) -> Any:
+    match kind:
+        case "payment_intent.amount_capturable_updated":
+            return AuthorisePayment(payment_id=payment_id, reference=told.reference)
+        case "payment_intent.payment_failed":
+            error = told.last_payment_error or _PaymentError()
+            code = error.decline_code or error.code or "declined"
+            reason = f"{code}: {error.message}" if error.message else code
+            return DeclinePayment(payment_id=payment_id, reason=_reason(reason))
+        case "payment_intent.succeeded":
+            return CapturePayment(payment_id=payment_id)
+        case "payment_intent.canceled":
+            reason = f"cancelled at the provider: {told.cancellation_reason or 'no reason given'}"
+            return VoidPayment(payment_id=payment_id, reason=_reason(reason))
+    assert kind == "charge.refunded", kind
+    return RefundPayment(payment_id=payment_id, reason="refunded at the provider")
+
+
+def _reason(text: str) -> str:
+    """Within what a stored reason may be: a strange text is no ground to miss a decline."""
+    return "".join(each if each.isprintable() else " " for each in text[:REASON_LENGTH_MAX])
+
+
+def _taken(outcome: str) -> JSONResponse:
+    return JSONResponse({"outcome": outcome})

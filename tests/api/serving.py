@@ -1,0 +1,63 @@
+"""An API that serves over HTTP, on an installation of the test's own, without relay and worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import uvicorn
+
+from adapters.wiring import Kontor
+from api.app import create_app
+from tests.gateways import free_port
+
+
+class Api:
+    """A client of it; `address` is where its requests say they come from."""
+
+    def __init__(self, kontor: Kontor, http: aiohttp.ClientSession, url: str) -> None:
+        self.kontor, self.http, self.url = kontor, http, url
+
+    async def graphql(self, document: str, *, token: str = "", address: str = "", **variables: Any) -> Any:
+        """What the one field of the document answers."""
+        body = {"query": document, "variables": variables}
+        async with self.http.post(f"{self.url}/graphql", json=body, headers=_headers(token, address)) as answer:
+            answered = await answer.json()
+        assert "errors" not in answered, answered
+        (payload,) = answered["data"].values()
+        return payload
+
+    async def command(self, name: str, given: Any, *, token: str = "", address: str = "") -> tuple[int, Any, Any]:
+        """Status, body and headers of a command over REST."""
+        url = f"{self.url}/v1/commands/{name}"
+        async with self.http.post(url, json=given, headers=_headers(token, address)) as answer:
+            return answer.status, await answer.json(content_type=None), answer.headers
+
+
+def _headers(token: str, address: str) -> dict[str, str]:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return headers | ({"X-Forwarded-For": address} if address else {})
+
+
+@asynccontextmanager
+async def serving(kontor: Kontor) -> AsyncIterator[Api]:
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Kontor]:
+        yield kontor
+
+    port = free_port()
+    app = create_app(opened, environment="production")
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, access_log=False, proxy_headers=False))
+    running = asyncio.create_task(server._serve())
+    while not server.started:
+        assert not running.done(), running
+        await asyncio.sleep(0.01)
+    # A connection that is kept may be closed by the server in the moment it is used again.
+    connector = aiohttp.TCPConnector(force_close=True)
+    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=60)) as http:
+        yield Api(kontor, http, f"http://127.0.0.1:{port}")
+    server.should_exit = True
+    await running

@@ -1,0 +1,69 @@
+"""Documents are parsed and validated once per text, within bounds."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from graphql import GraphQLError
+
+from api.graphql import documents
+from api.graphql.documents import CHARACTERS_MAX, Documents
+from api.graphql.schema import schema
+from api.graphql.shape import TOKENS_MAX
+
+
+@pytest.fixture
+def kept() -> Documents:
+    return Documents(schema._schema, tokens_max=TOKENS_MAX)
+
+
+def test_a_text_is_parsed_and_validated_once(kept: Documents) -> None:
+    first = kept.of("{ __typename }")
+    assert kept.of("{ __typename }") is first
+    assert first.errors == []
+
+
+def test_why_a_document_does_not_fit_is_kept_too(kept: Documents) -> None:
+    (error,) = kept.of("{ nothing }").errors
+    assert kept.of("{ nothing }").errors == [error]
+
+
+def test_a_text_that_is_none_is_refused_each_time_and_not_kept(kept: Documents) -> None:
+    for _ in range(2):
+        with pytest.raises(GraphQLError, match="Syntax Error"):
+            kept.of("{")
+    assert len(kept) == 0
+
+
+def test_the_least_recently_used_goes_first(kept: Documents, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(documents, "DOCUMENTS_MAX", 2)
+    first, second = kept.of("{ a: __typename }"), kept.of("{ b: __typename }")
+    assert kept.of("{ a: __typename }") is first
+    kept.of("{ c: __typename }")
+    assert len(kept) == 2
+    assert kept.of("{ a: __typename }") is first
+    assert kept.of("{ b: __typename }") is not second
+
+
+def test_what_is_kept_is_bounded_in_characters(kept: Documents) -> None:
+    long = " " * (CHARACTERS_MAX // 4 - 20)
+    for name in "abcdefgh":
+        kept.of(f"{{ {name}: __typename }}{long}")
+    assert len(kept) == 4
+    kept.of(f"{{ i: __typename }}{long}{' ' * 30}")
+    assert len(kept) == 4
+
+
+def test_the_variables_of_conditions_are_known(kept: Documents) -> None:
+    text = "query($b: Boolean!, $a: Boolean!, $n: ID!) { node(id: $n) @skip(if: $b) { id @include(if: $a) } }"
+    assert kept.of(text).flags == ("a", "b")
+
+
+async def test_a_document_with_too_many_tokens_is_refused_by_the_schema() -> None:
+    freshness = SimpleNamespace(report=lambda: None)
+    context = SimpleNamespace(refusal=None, over_socket=False, allowance=None, freshness=freshness)
+    for _ in range(2):
+        answer = await schema.execute("{" + " __typename" * TOKENS_MAX + "}", context_value=context)
+        assert answer.errors is not None
+        assert f"more than {TOKENS_MAX} tokens" in answer.errors[0].message

@@ -1,0 +1,351 @@
+"""What the payment provider tells: signed by the real gateway or by the provider's own library, taken over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import aiohttp
+import pytest
+import stripe
+import uvicorn
+from psycopg import AsyncConnection
+from pydantic import SecretStr
+
+from adapters.wiring import Kontor, open_kontor
+from api.app import create_app
+from api.body_limit import BODY_BYTES_MAX
+from api.rest.payments import PATH
+from commands.catalogue import AddProduct
+from commands.handling import ANONYMOUS, Actor
+from commands.inventory import ReceiveStock, ReserveOrders
+from commands.payments import AuthorisePayment, VoidPayment
+from commands.ports import Charge
+from commands.users import RegisterUser
+from domain.identity import OrderId, payment_id
+from domain.payments import Payment
+from domain.users import Role
+from tests.conftest import Stack, installation_on
+from tests.gateways import SECRET, GatewayProcess, free_port
+from tests.given import GBP_2_55, PASSWORD, SYSTEM, order_of
+
+pytestmark = pytest.mark.servers
+
+AUTHORISED = "payment_intent.amount_capturable_updated"
+FAILED = "payment_intent.payment_failed"
+CAPTURED = "payment_intent.succeeded"
+CANCELLED = "payment_intent.canceled"
+REFUNDED = "charge.refunded"
+
+
+@dataclass
+class Shop:
+    """An API that serves, and what is behind it."""
+
+    kontor: Kontor
+    url: str
+    http: aiohttp.ClientSession
+    customer: Actor = ANONYMOUS
+
+    async def payment(self) -> Payment:
+        """Requested, of 5.10 GBP."""
+        sku = uuid4().hex
+        run = self.kontor.pipeline.execute
+        await run(AddProduct(sku=sku, name="Mug", price=GBP_2_55, published=True), actor=SYSTEM)
+        await run(ReceiveStock(sku=sku, quantity=2), actor=SYSTEM)
+        order_id = OrderId((await run(order_of((sku, 2)), actor=self.customer)).aggregate_id)
+        await run(ReserveOrders(order_ids=(order_id,)), actor=SYSTEM)
+        return await self.now(payment_id(order_id))
+
+    async def now(self, wanted: UUID) -> Payment:
+        """The payment as the log has it."""
+        payment = (await self.kontor.ports.store.load([wanted]))[wanted][0]
+        assert isinstance(payment, Payment)
+        return payment
+
+    async def execute(self, command: Any) -> None:
+        await self.kontor.pipeline.execute(command, actor=Actor.system("stripe"))
+
+    async def send(self, body: bytes | str, header: str | None) -> tuple[int, Any]:
+        headers = {"Stripe-Signature": header} if header is not None else {}
+        async with self.http.post(self.url + PATH, data=body, headers=headers) as answer:
+            return answer.status, await answer.json(content_type=None)
+
+    async def tell(self, event: dict[str, Any]) -> tuple[int, Any]:
+        """Signed by the provider's own library."""
+        body = json.dumps(event)
+        return await self.send(body, stripe.WebhookSignature.generate_signature_header(body, SECRET))
+
+
+@pytest.fixture(scope="module")
+async def shop(stack: Stack) -> AsyncIterator[Shop]:
+    async with installation_on(stack) as settings:
+        told = settings.model_copy(update={"stripe_webhook_secret": SecretStr(SECRET)})
+        async with open_kontor(told, name="test") as kontor, serving(kontor) as running:
+            register = RegisterUser(email="ada@example.com", name="Ada", password=PASSWORD)
+            outcome = await kontor.pipeline.execute(register, actor=SYSTEM)
+            running.customer = Actor.user(outcome.aggregate_id, [Role.CUSTOMER])
+            yield running
+
+
+@asynccontextmanager
+async def serving(kontor: Kontor) -> AsyncIterator[Shop]:
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Kontor]:
+        yield kontor
+
+    port = free_port()
+    app = create_app(opened, environment="production")
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, access_log=False))
+    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+    running = asyncio.create_task(server._serve())
+    while not server.started:
+        assert not running.done(), running
+        await asyncio.sleep(0.01)
+    async with aiohttp.ClientSession() as http:
+        yield Shop(kontor, f"http://127.0.0.1:{port}", http)
+    server.should_exit = True
+    await running
+
+
+def event_of(kind: str, payment: Payment, reference: str = "pi_1", **more: Any) -> dict[str, Any]:
+    """As the provider tells it."""
+    minor = payment.amount.minor
+    told = {"amount": minor, "currency": payment.amount.currency.lower(), "metadata": {"payment_id": str(payment.id)}}
+    if kind == REFUNDED:
+        told |= {"id": "ch_1", "object": "charge", "payment_intent": reference, "captured": True,
+                 "amount_refunded": minor}  # fmt: skip
+    else:
+        told |= {"id": reference, "object": "payment_intent", "amount_capturable": minor, "amount_received": minor}
+    return {"id": f"evt_{uuid4().hex}", "object": "event", "type": kind, "data": {"object": told | more}}
+
+
+async def versions(shop: Shop, payment: Payment) -> tuple[str, int]:
+    now = await shop.now(payment.id)
+    return now.status.value, now.version
+
+
+async def test_each_type_of_event_moves_the_payment_once(shop: Shop) -> None:
+    roads = [
+        [(AUTHORISED, "AUTHORISED"), (CAPTURED, "CAPTURED"), (REFUNDED, "REFUNDED")],
+        [(AUTHORISED, "AUTHORISED"), (CANCELLED, "VOIDED")],
+        [(FAILED, "DECLINED")],
+    ]
+    for road in roads:
+        payment = await shop.payment()
+        for version, (kind, status) in enumerate(road, 2):
+            event = event_of(kind, payment)
+            assert await shop.tell(event) == (200, {"outcome": "done"})
+            assert await shop.tell(event) == (200, {"outcome": "done"})
+            assert await shop.tell(event | {"id": f"evt_{uuid4().hex}"}) == (200, {"outcome": "done"})
+            assert await versions(shop, payment) == (status, version)
+
+
+async def test_what_the_provider_says_is_on_record_with_its_reference_reason_and_actor(shop: Shop) -> None:
+    held, declined = await shop.payment(), await shop.payment()
+    await shop.tell(event_of(AUTHORISED, held, "pi_77"))
+    error = {"code": "card_declined", "decline_code": "lost_card", "message": "Your\x07 card."}
+    await shop.tell(event_of(FAILED, declined, last_payment_error=error))
+    assert (await shop.now(held.id)).reference == "pi_77"
+    assert (await shop.now(declined.id)).reason == "lost_card: Your  card."
+    async with shop.kontor.pool.connection() as connection:
+        query = "SELECT DISTINCT actor FROM events WHERE originator_id = %s AND originator_version = 2"
+        rows = await (await connection.execute(query, (held.id,))).fetchall()
+    assert rows == [("system:stripe",)]
+
+
+async def test_without_a_good_signature_nothing_is_done(shop: Shop) -> None:
+    payment = await shop.payment()
+    body = json.dumps(event_of(AUTHORISED, payment))
+    now = int(datetime.now(UTC).timestamp())
+    sign = stripe.WebhookSignature.generate_signature_header
+    for header in (None, "", sign(body, "whsec_other"), sign(body, SECRET, now - 400), sign(body, SECRET, now + 400)):
+        status, answer = await shop.send(body, header)
+        assert (status, answer["code"], bool(answer["detail"])) == (400, "BAD_SIGNATURE", True)
+    status, answer = await shop.send(body.replace("510", "511"), sign(body, SECRET))
+    assert (status, "KONTOR_STRIPE_WEBHOOK_SECRET" in answer["detail"], SECRET in answer["detail"]) == (
+        400,
+        True,
+        False,
+    )
+    assert await versions(shop, payment) == ("REQUESTED", 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        (AUTHORISED, {"amount": 509}),
+        (AUTHORISED, {"amount_capturable": 509}),
+        (AUTHORISED, {"amount_capturable": None}),
+        (AUTHORISED, {"currency": "eur"}),
+        (FAILED, {"currency": "eur"}),
+    ],
+)
+async def test_an_event_about_other_money_is_refused(shop: Shop, kind: str, more: dict[str, Any]) -> None:
+    payment = await shop.payment()
+    status, answer = await shop.tell(event_of(kind, payment, **more))
+    assert (status, answer["code"], "510 GBP" in answer["detail"]) == (422, "AMOUNT_MISMATCH", True)
+    assert await versions(shop, payment) == ("REQUESTED", 1)
+
+
+async def test_less_than_the_whole_taken_or_given_back_is_refused(shop: Shop) -> None:
+    payment = await shop.payment()
+    await shop.tell(event_of(AUTHORISED, payment))
+    assert (await shop.tell(event_of(CAPTURED, payment, amount_received=100)))[0] == 422
+    await shop.tell(event_of(CAPTURED, payment))
+    assert (await shop.tell(event_of(REFUNDED, payment, amount_refunded=100)))[0] == 422
+    assert await versions(shop, payment) == ("CAPTURED", 3)
+
+
+async def test_what_is_not_ours_is_taken_and_ignored(shop: Shop) -> None:
+    payment = await shop.payment()
+    order = {"metadata": {"payment_id": str(payment.order_id)}}
+    ignored = [
+        event_of(AUTHORISED, payment) | {"type": "customer.created", "data": {"object": {"id": 7}}},
+        event_of(AUTHORISED, payment, metadata={}),
+        event_of(AUTHORISED, payment, metadata={"payment_id": "7"}),
+        event_of(AUTHORISED, payment, metadata={"payment_id": str(uuid4())}),
+        event_of(AUTHORISED, payment, **order),
+    ]
+    for event in ignored:
+        assert await shop.tell(event) == (200, {"outcome": "ignored"})
+    assert await versions(shop, payment) == ("REQUESTED", 1)
+
+
+async def test_what_happens_to_another_intent_of_the_payment_does_not_touch_it(shop: Shop) -> None:
+    payment = await shop.payment()
+    await shop.execute(AuthorisePayment(payment_id=payment.id, reference="pi_1"))
+    for kind in (AUTHORISED, FAILED, CAPTURED, CANCELLED, REFUNDED):
+        assert await shop.tell(event_of(kind, payment, "pi_2")) == (200, {"outcome": "ignored"})
+    assert await versions(shop, payment) == ("AUTHORISED", 2)
+
+
+async def test_a_hold_that_was_let_go_is_no_refund(shop: Shop) -> None:
+    payment = await shop.payment()
+    await shop.tell(event_of(AUTHORISED, payment))
+    assert await shop.tell(event_of(REFUNDED, payment, captured=False)) == (200, {"outcome": "ignored"})
+    assert await versions(shop, payment) == ("AUTHORISED", 2)
+
+
+async def test_what_contradicts_the_record_is_taken_and_changes_nothing(shop: Shop) -> None:
+    payment = await shop.payment()
+    assert await shop.tell(event_of(CAPTURED, payment)) == (200, {"outcome": "contradicts"})
+    await shop.execute(VoidPayment(payment_id=payment.id, reason="too late"))
+    for kind in (AUTHORISED, FAILED, CAPTURED, REFUNDED):
+        assert await shop.tell(event_of(kind, payment)) == (200, {"outcome": "contradicts"})
+    assert await versions(shop, payment) == ("VOIDED", 2)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b'{"id":"evt_1"}', b'{"id":"e","type":"charge.refunded","data":{}}']
+)
+async def test_a_signed_body_that_is_no_event_is_refused(shop: Shop, body: bytes) -> None:
+    header = stripe.WebhookSignature.generate_signature_header(body.decode(), SECRET)
+    assert (await shop.send(body, header))[0] == 400
+
+
+async def test_a_body_that_is_too_large_is_refused_before_it_is_read(shop: Shop) -> None:
+    assert (await shop.send(b"x" * (BODY_BYTES_MAX + 1), "t=1,v1=1"))[0] == 413
+
+
+async def test_without_a_secret_there_is_nobody_to_listen_to(shop: Shop) -> None:
+    without = shop.kontor.settings.model_copy(update={"stripe_webhook_secret": SecretStr("")})
+    async with serving(replace(shop.kontor, settings=without)) as deaf:
+        status, answer = await deaf.send(b"{}", stripe.WebhookSignature.generate_signature_header("{}", ""))
+        assert (status, "KONTOR_STRIPE_WEBHOOK_SECRET" in answer["detail"]) == (404, True)
+
+
+async def test_while_the_database_is_away_the_provider_is_asked_to_send_again(shop: Shop) -> None:
+    payment = await shop.payment()
+    event = event_of(AUTHORISED, payment)
+    url = shop.kontor.settings.postgres_url
+    cut_off = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND wait_event_type = 'Lock' AND application_name LIKE 'kontor%'"
+    )
+    async with (
+        await AsyncConnection.connect(url) as holder,
+        await AsyncConnection.connect(url, autocommit=True) as admin,
+    ):
+        await holder.execute("LOCK TABLE events IN ACCESS EXCLUSIVE MODE")
+        asked = asyncio.create_task(shop.tell(event))
+        # Whoever waits for the table loses its connection, again and again, until the request is given up.
+        for _ in range(1_000):
+            if asked.done():
+                break
+            await admin.execute(cut_off)
+            await asyncio.sleep(0.02)
+        status, answer = await asked
+        assert (status, answer["code"]) == (503, "UNAVAILABLE")
+    await eventually_done(shop, event)
+    assert await versions(shop, payment) == ("AUTHORISED", 2)
+
+
+async def eventually_done(shop: Shop, event: dict[str, Any]) -> None:
+    for _ in range(100):
+        if (await shop.tell(event))[0] == 200:
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("it is never taken")
+
+
+async def test_the_real_gateway_and_the_adapter_move_a_payment_all_the_way(shop: Shop, tmp_path: Path) -> None:
+    payment = await shop.payment()
+    process = GatewayProcess(tmp_path, webhook_url=shop.url + PATH)
+    await asyncio.to_thread(process.start)
+    charge = Charge(
+        payment_id=payment.id,
+        order_id=payment.order_id,
+        amount=payment.amount,
+        payment_method="tok_1",
+        key=f"payment/{payment.id}",
+    )
+    seen: list[str] = []
+
+    async def reach(status: str) -> None:
+        for _ in range(300):
+            seen[:] = [(await shop.now(payment.id)).status.value]
+            if seen == [status]:
+                return
+            await asyncio.sleep(0.02)
+        raise AssertionError(f"{seen} is not {status}: {await process.ask('GET', '/_gateway/webhooks')}")
+
+    try:
+        async with process.adapter() as gateway:
+            await process.tell("webhook_twice", times=3)
+            reference = (await gateway.authorise(charge)).reference
+            await reach("AUTHORISED")
+            await gateway.capture(charge, reference)
+            await reach("CAPTURED")
+            await gateway.refund(charge, reference)
+            await reach("REFUNDED")
+        assert await process.money_of(payment.id) == (510, 510, 510, 0)
+    finally:
+        process.end()
+
+
+async def test_the_gateway_that_kontor_up_starts_reaches_its_api(stack: Stack) -> None:
+    status = stack.status
+    assert status["processes"]["gateway"]
+    assert stack.settings.stripe_url == status["gateway_url"]
+    form = {"amount": "510", "currency": "gbp", "payment_method": "pm_card_visa", "confirm": "true"}
+    headers = {"Authorization": f"Bearer {stack.settings.stripe_key.get_secret_value()}"}
+    async with aiohttp.ClientSession(headers=headers) as http:
+        async with http.post(f"{status['gateway_url']}/v1/payment_intents", data=form) as answer:
+            intent = (await answer.json())["id"]
+        for _ in range(200):
+            async with http.get(f"{status['gateway_url']}/_gateway/webhooks") as answer:
+                listed = (await answer.json())["webhooks"]
+            if [each["state"] for each in listed if each["subject"] == intent] == ["sent"]:
+                break
+            await asyncio.sleep(0.05)
+        else:
+            raise AssertionError(listed)
+    assert json.loads(stack.run("gateway", "ledger").stdout)["sums"]["GBP"]["captured"] >= 510
