@@ -45,7 +45,7 @@ def import_file(
         _write_left_out(left_out, report)
     document = _document(report)
     print(json.dumps(document, indent=2) if as_json else _text(document, report, live))
-    if live and (document["orders_by_status"].get("RESERVED", 0) != report.orders or document["refused"]):
+    if live and (document["orders_by_status"].get("CONFIRMED", 0) != report.orders or document["refused"]):
         raise SystemExit(1)
 
 

@@ -164,7 +164,7 @@ async def _watch(kontor: Kontor, token: Token, report: Report) -> None:
 
 
 async def _decided(kontor: Kontor, order_ids: list[UUID], advance: Advance) -> dict[str, int]:
-    """Wait until no order is PENDING, as long as there is progress; the orders by status."""
+    """Wait until every order is decided, as long as there is progress; the orders by status."""
     best, since = -1, time.perf_counter()
     while True:
         try:
@@ -172,7 +172,7 @@ async def _decided(kontor: Kontor, order_ids: list[UUID], advance: Advance) -> d
         except AWAY:
             await asyncio.sleep(AWAY_PAUSE_S)
             continue
-        done = sum(count for status, count in statuses.items() if status != "PENDING")
+        done = sum(count for status, count in statuses.items() if status not in ("PENDING", "RESERVED"))
         advance("reserved", done, len(order_ids))
         if done > best:
             best, since = done, time.perf_counter()

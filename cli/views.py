@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 import typer
 
-from adapters.view_generations import NoCandidate
+from adapters.view_generations import STATES, NoCandidate
 from adapters.wiring import Kontor
 from cli.exits import one_sentence
 from cli.log_output import masked
@@ -33,7 +33,6 @@ T = TypeVar("T")
 LOOK_S: Final = 0.2
 PROGRESS_S: Final = 1.0
 SHOWN_MAX: Final = 50
-STATES: Final = ("live", "filling", "beside", "previous")
 NAME = Annotated[str, typer.Argument(help="the view, as `kontor views list` names it")]
 WAIT = Annotated[float, typer.Option(min=0, max=600, help="seconds to wait until it has caught up")]
 AS_JSON = Annotated[bool, typer.Option("--json", help="one JSON document on stdout")]

@@ -1,4 +1,4 @@
-"""The commands `kontor bench append` and `kontor bench growth`."""
+"""The commands of `kontor bench`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,23 @@ from typing import Annotated, Any
 import typer
 
 from cli.bench import machine
+from cli.bench.checkout import CheckoutBench
+from cli.bench.checkout import document_as_text as checkout_as_text
+from cli.bench.checkout import judged as judged_checkout
 from cli.bench.contest import Contest, Run
 from cli.bench.contestants import APPEND, DECIDE, NAMES, ORDER, chosen, peers_folder
+from cli.bench.graphql import GraphqlBench
+from cli.bench.graphql import document_as_text as graphql_as_text
+from cli.bench.graphql import judged as judged_graphql
 from cli.bench.growth import EVENTS_MIN, Growth, require_room
+from cli.bench.installed import own_installation
 from cli.bench.report import document_as_text, flatness, growth_as_text, judged, rows_of
 from cli.bench.server import Server, given_server, own_server
+from cli.bench.views import STAGES, ViewsBench
+from cli.bench.views import document_as_text as views_as_text
+from cli.bench.views import judged as judged_views
 from cli.exits import one_sentence
+from cli.installation import load_settings
 from cli.stack.home import default_home
 from cli.stack.problem import Problem
 
@@ -151,3 +162,110 @@ def growth(
         rows = Growth(server, seconds, rounds, idle_wait, say).measure(sizes)
     document = {"machine": describing, "rows": rows, "flat": flatness(rows)}
     print(json.dumps(document, indent=2) if as_json else growth_as_text(document))
+
+
+@app.command("views")
+@one_sentence
+def views(
+    *,
+    stages: Annotated[str, typer.Option(help=f"some of {','.join(STAGES)}")] = ",".join(STAGES),
+    events: Annotated[int, typer.Option(min=1_000, help="events in the log of every stage but delay")] = 200_000,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="runs of every stage but delay")] = 1,
+    rates: Annotated[str, typer.Option(help="commands a second, a run of delay for each")] = "50,200,500",
+    seconds: Annotated[float, typer.Option(min=0.1, max=600, help="how long each delay is measured")] = 10.0,
+    quix: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="where Quix Streams is, to be compared with: `pip install --target FOLDER quixstreams`",
+        ),
+    ] = None,
+    idle_wait: IdleWait = IDLE_WAIT_S,
+    as_json: AsJson = False,
+) -> None:
+    """From the log to what is read: delays, the relay, workers that catch up and follow, a rebuild.
+
+    Starts an installation of its own, and deletes it. The limits are Faust with an agent that does nothing, aiokafka
+    with records that are in memory, and a bare copy of the same events; the rival is Quix Streams with the same writes.
+
+    Exit codes: 0 measured, whether goals are met or not; 1 not, one sentence on stderr says why."""
+    wanted = stages.split(",")
+    if unknown := [stage for stage in wanted if stage not in STAGES]:
+        raise Problem(f"--stages names {unknown[0]!r}: give some of {', '.join(STAGES)}.")
+    series = numbers(rates, "--rates")
+    if quix is None and "catch-up" in wanted:
+        say("quix is left out: install it with `pip install --target FOLDER quixstreams` and give --quix FOLDER.")
+    with own_installation(default_home().path) as installation:
+        bench = ViewsBench(
+            installation=installation, events=events, seconds=seconds, rounds=rounds, rates=series,
+            idle_wait_s=idle_wait, say=say, quix=None if quix is None else quix.resolve(),
+        )  # fmt: skip
+        describing = machine.described(installation.server)
+        rows = bench.measure(wanted)
+    document = {"machine": describing, "events": events, "rows": rows, "goals": judged_views(rows)}
+    print(json.dumps(document, indent=2) if as_json else views_as_text(document))
+
+
+@app.command("checkout")
+@one_sentence
+def checkout(
+    *,
+    orders: Annotated[int, typer.Option(min=1, max=100_000, help="orders of every run")] = 1_000,
+    skus: Annotated[int, typer.Option(min=1, max=10_000, help="SKUs that they are spread over")] = 1_000,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="runs of each, in turn")] = 1,
+    idle_wait: IdleWait = IDLE_WAIT_S,
+    as_json: AsJson = False,
+) -> None:
+    """From placing an order to CONFIRMED, with its payment: over many SKUs and all on one, beside a plain SQL checkout.
+
+    Starts an installation of its own, with its payment provider, and deletes it. The rival is what a careful shop
+    without events writes: `SELECT ... FOR UPDATE`, the same payment at the same provider, an update.
+
+    Exit codes: 0 measured, whether goals are met or not; 1 not, one sentence on stderr says why."""
+    with own_installation(default_home().path) as installation:
+        bench = CheckoutBench(
+            installation=installation, orders=orders, skus=skus, rounds=rounds, idle_wait_s=idle_wait, say=say
+        )
+        describing = machine.described(installation.server)
+        rows = bench.measure()
+    document = {"machine": describing, "orders": orders, "rows": rows, "goals": judged_checkout(rows)}
+    print(json.dumps(document, indent=2) if as_json else checkout_as_text(document))
+
+
+@app.command("graphql")
+@one_sentence
+def graphql(
+    *,
+    node: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="where the Node peer is installed: a copy of the peers' graphql_node after `npm i`",
+        ),
+    ] = None,
+    clients: Annotated[int, typer.Option(min=1, max=1_000, help="connections that ask without a pause")] = 8,
+    seconds: Annotated[float, typer.Option(min=0.1, max=600, help="how long each run is measured")] = 2.0,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="runs of each, in turn")] = 3,
+    idle_wait: IdleWait = 0.0,
+    as_json: AsJson = False,
+) -> None:
+    """GraphQL answers a second, from storage to the response: one order, a page of 20 with lines, a search.
+
+    Reads what the running stack has (`kontor up`, `kontor import`), with servers of its own beside it. `bare` answers
+    the same bytes without looking, `strawberry` is the same schema and loaders without caches, `ordinary` ours with
+    parsing and validation cached, `compiled` ours as it runs, `node` Mercurius with its JIT on tables of its own.
+
+    Exit codes: 0 measured, whether goals are met or not; 1 not, one sentence on stderr says why."""
+    settings = load_settings()
+    if node is None:
+        say("node is left out: give --node FOLDER, where graphql_node of the peers is installed.")
+    bench = GraphqlBench(
+        settings=settings, node=node, clients=clients, seconds=seconds, rounds=rounds, idle_wait_s=idle_wait, say=say
+    )
+    with given_server(settings.postgres_url) as server:
+        describing = machine.described(server)
+    rows = bench.measure()
+    document = {"machine": describing, "rows": rows, "goals": judged_graphql(rows)}
+    print(json.dumps(document, indent=2) if as_json else graphql_as_text(document))

@@ -144,13 +144,13 @@ def execute(argv: Sequence[str], folder: Path, environment: Mapping[str, str], t
     return said
 
 
-def answer_of(said: str) -> dict[str, Any]:
-    """The last JSON object that was printed. Raises Failed when there is none, or it counted nothing."""
+def answer_of(said: str, counted: str = "p50_ms") -> dict[str, Any]:
+    """The last JSON object that was printed. Raises Failed when there is none, or its figure `counted` is missing."""
     for line in reversed(said.splitlines()):
         if line.startswith("{"):
             with suppress(ValueError):
                 answer: dict[str, Any] = json.loads(line)
-                if answer.get("p50_ms") is not None:
+                if answer.get(counted) is not None:
                     return answer
                 raise Failed(f"it stored nothing: {line[:SAID_CHARS_MAX]}")
     raise Failed(f"it printed no answer: {said.strip()[-SAID_CHARS_MAX:] or 'nothing at all'}")

@@ -32,17 +32,17 @@ ACTORS: Final = 5_000
 RECORDED_AT: Final = "2026-01-01 12:00:00+00"
 DIGEST: Final = "\\\\x" + "5a" * 32
 
-_EVENTS: Final = b"""
+COPY_EVENTS: Final = b"""
 COPY events (originator_id, originator_version, topic, state, notification_id, schema_version, context, shard,
              command_id, correlation_id, actor, recorded_at) FROM STDIN
 """
 _COMMANDS: Final = b"""
 COPY commands (command_id, name, actor, request_digest, result, first_position, last_position, recorded_at) FROM STDIN
 """
-_SEQUENCE: Final = "SELECT setval(pg_get_serial_sequence('events', 'notification_id'), %s)"
+SEQUENCE: Final = "SELECT setval(pg_get_serial_sequence('events', 'notification_id'), %s)"
 
 
-class _Row(NamedTuple):
+class Row(NamedTuple):
     """One event of a stream, as it stands in every stream of its kind. `state` is JSON without backslashes."""
 
     version: int
@@ -58,7 +58,7 @@ class _Stream:
 
     id: str
     shard: int
-    rows: Sequence[_Row]
+    rows: Sequence[Row]
     written: int = 0
 
 
@@ -79,8 +79,8 @@ class Filling:
         self._connection = connection
         self._chance = random.Random(seed)  # noqa: S311  # a shape, not a secret
         self._actors = [f"user:{uuid4()}" for _ in range(ACTORS)]
-        self._stock_rows = _rows_of(stock_item_with(EVENTS_PER_STREAM, "BENCH"))
-        self._order_rows = _rows_of(_cancelled_order())
+        self._stock_rows = rows_of(stock_item_with(EVENTS_PER_STREAM, "BENCH"))
+        self._order_rows = rows_of(_cancelled_order())
         self._open = [self._new_stream() for _ in range(STREAMS_SIDE_BY_SIDE)]
 
     def up_to(self, events: int) -> None:
@@ -89,7 +89,7 @@ class Filling:
             self._write(self._long_stream())
         while self.filled.position < events:
             self._write(self._chunk(min(CHUNK_EVENTS, events - self.filled.position)))
-        self._connection.execute(_SEQUENCE, [self.filled.position])
+        self._connection.execute(SEQUENCE, [self.filled.position])
         # As autovacuum would do sooner or later, which must not happen in the middle of a measurement.
         self._connection.execute("VACUUM (ANALYZE) events, commands")
         self._connection.execute("CHECKPOINT")
@@ -107,7 +107,7 @@ class Filling:
             stream, rows = uuid7(), self._order_rows
         return _Stream(str(stream), shard_of(stream), rows[: self._chance.randint(1, len(rows))])
 
-    def _chunk(self, size: int) -> Iterator[tuple[_Stream, _Row]]:
+    def _chunk(self, size: int) -> Iterator[tuple[_Stream, Row]]:
         for _ in range(size):
             place = self._chance.randrange(STREAMS_SIDE_BY_SIDE)
             stream = self._open[place]
@@ -125,13 +125,13 @@ class Filling:
         else:  # in the place of any other, so that what is loaded lies anywhere in the table
             known[self._chance.randrange(REMEMBERED_MAX)] = stream
 
-    def _long_stream(self) -> Iterator[tuple[_Stream, _Row]]:
+    def _long_stream(self) -> Iterator[tuple[_Stream, Row]]:
         stream = self.filled.long_stream
-        rows = _rows_of(stock_item_with(LONG_STREAM_EVENTS, "BENCH"))
+        rows = rows_of(stock_item_with(LONG_STREAM_EVENTS, "BENCH"))
         long = _Stream(str(stream), shard_of(stream), rows)
         return ((long, row) for row in rows)
 
-    def _write(self, chunk: Iterator[tuple[_Stream, _Row]]) -> None:
+    def _write(self, chunk: Iterator[tuple[_Stream, Row]]) -> None:
         events, commands = [], []
         for position, (stream, row) in enumerate(chunk, self.filled.position + 1):
             command, actor = str(native_uuid7()), self._chance.choice(self._actors)
@@ -144,7 +144,7 @@ class Filling:
                 f"{command}\t{row.topic}\t{actor}\t{DIGEST}\t{result}\t{position}\t{position}\t{RECORDED_AT}\n"
             )
         with self._connection.cursor() as cursor:
-            for statement, lines in ((_EVENTS, events), (_COMMANDS, commands)):
+            for statement, lines in ((COPY_EVENTS, events), (_COMMANDS, commands)):
                 with cursor.copy(statement) as copy:
                     copy.write("".join(lines))
         self.filled.position += len(events)
@@ -156,7 +156,7 @@ def _cancelled_order() -> Order:
     return order
 
 
-def _rows_of(aggregate: Any) -> list[_Row]:
+def rows_of(aggregate: Any) -> list[Row]:
     """Its pending events as the event store would write them."""
     mapper, rows = EventMapper(), []
     for event in aggregate.collect_events():
@@ -164,5 +164,5 @@ def _rows_of(aggregate: Any) -> list[_Row]:
         state = stored.state.decode()
         assert "\\" not in state, state
         context = CONTEXT_OF[aggregate_type_of(stored.topic)]
-        rows.append(_Row(stored.originator_version, stored.topic, state, schema_version_of(type(event)), context))
+        rows.append(Row(stored.originator_version, stored.topic, state, schema_version_of(type(event)), context))
     return rows

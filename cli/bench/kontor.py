@@ -5,7 +5,7 @@ MODE is one of
   pipeline          the whole command ReceiveStock: authorise, load, decide, append
   decide            load an aggregate of 20 events or more, decide, append one
   decide-uncached   the same without the cache of aggregates
-  order             ReserveOrder of 500 lines: an order and 500 stock items in one save
+  order             ReserveOrders of 500 lines: an order and 500 stock items in one save
 Streams are stock items: `stock.opened`, then `stock.received` of about 300 bytes.
 """
 
@@ -47,7 +47,7 @@ from cli.bench.timing import (
 )
 from commands.catalogue import AddProduct
 from commands.handling import Actor
-from commands.inventory import ReceiveStock, ReserveOrder
+from commands.inventory import ReceiveStock, ReserveOrders
 from commands.ports import Append, VersionConflict
 from domain.identity import OrderId, UserId, product_id, stock_item_id
 from domain.inventory import REFERENCE_LENGTH_MAX, StockItem
@@ -236,7 +236,7 @@ async def reserve_orders(kontor: Kontor) -> dict[str, Any]:
         order = order_of(names, f"K{number}")
         await kontor.store.append(append_of(order, "PlaceOrder"))
         started = perf_counter()
-        outcome = await kontor.pipeline.execute(ReserveOrder(order_id=OrderId(order.id)), actor=ACTOR)
+        outcome = await kontor.pipeline.execute(ReserveOrders(order_ids=(OrderId(order.id),)), actor=ACTOR)
         latencies.append(perf_counter() - started)
         assert isinstance(outcome.aggregate, Order), outcome
         assert outcome.aggregate.status is OrderStatus.RESERVED, outcome.aggregate.reason

@@ -49,7 +49,7 @@ class Server:
 
     def connect(self, database: str | None = None) -> psycopg.Connection[Any]:
         """As its owner, to its first database unless another is named."""
-        parts = {name: self.environment.get(variable) for name, (variable, _) in _GIVEN.items()}
+        parts = {name: self.environment.get(variable) for name, (variable, _) in GIVEN.items()}
         if database is not None:
             parts["dbname"] = database
         return psycopg.connect(make_conninfo("", **parts), autocommit=True)
@@ -75,7 +75,7 @@ class Server:
             return {name: str((cursor.fetchone() or ("",))[0]) for name, cursor in shown.items()}
 
 
-_GIVEN: Final = {  # part of a URL -> its variable, and what it is when not given
+GIVEN: Final = {  # part of a URL -> its variable, and what it is when not given
     "host": ("PGHOST", "127.0.0.1"),
     "port": ("PGPORT", "5432"),
     "user": ("PGUSER", "postgres"),
@@ -95,7 +95,7 @@ def given_server(url: str) -> Iterator[Server]:
         raise Problem(
             "--postgres-url is no URL of PostgreSQL: give postgresql://user:password@host:port/db."
         ) from error
-    known = {variable: parts.get(name, default) for name, (variable, default) in _GIVEN.items()}
+    known = {variable: parts.get(name, default) for name, (variable, default) in GIVEN.items()}
     server = Server({variable: value for variable, value in known.items() if value}, None)
     place = f"{server.environment['PGHOST']}:{server.environment['PGPORT']}"
     try:
@@ -115,7 +115,7 @@ def own_server(beside: Path) -> Iterator[Server]:
     beside.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=beside.parent))
     child: Child | None = None
-    with _ended_by_signal():
+    with ended_by_signal():
         try:
             (folder / ".gitignore").write_text("*\n")
             home = Home(folder)
@@ -191,7 +191,7 @@ def clear_leftovers(folder: Path) -> None:
 
 
 @contextmanager
-def _ended_by_signal() -> Iterator[None]:
+def ended_by_signal() -> Iterator[None]:
     """A SIGTERM or SIGHUP ends this process by way of its `finally` blocks."""
 
     def end(number: int, _frame: FrameType | None) -> None:

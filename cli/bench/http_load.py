@@ -1,0 +1,119 @@
+"""Clients that repeat one HTTP request over connections of their own, at the least cost to the machine they share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Final
+
+from cli.bench.timing import percentile_ms
+from cli.stack.problem import Problem
+
+WARM_UP_S: Final = 0.5
+LENGTH: Final = b"content-length: "
+END_OF_HEAD: Final = b"\r\n\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A POST: where, with which headers, and what."""
+
+    port: int
+    path: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    @property
+    def request(self) -> bytes:
+        """As it goes over the wire."""
+        lines = [f"POST {self.path} HTTP/1.1", f"host: 127.0.0.1:{self.port}", "content-type: application/json"]
+        lines += [f"{name}: {value}" for name, value in self.headers]
+        return "\r\n".join([*lines, f"content-length: {len(self.body)}", "", ""]).encode() + self.body
+
+
+class _Client(asyncio.Protocol):
+    """One connection; `answer` is the next answer's body."""
+
+    def __init__(self) -> None:
+        self._seen = bytearray()
+        self._waiting: asyncio.Future[bytes] | None = None
+        self._transport: Any = None
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_exception(Problem(f"The server closed the connection: {exc!r}"))
+
+    def data_received(self, data: bytes) -> None:
+        self._seen += data
+        head = self._seen.find(END_OF_HEAD)
+        if head < 0 or self._waiting is None:
+            return
+        begins = self._seen.lower().find(LENGTH, 0, head + 2)
+        if begins < 0 or not self._seen.startswith(b"HTTP/1.1 200"):
+            self._waiting.set_exception(Problem(f"The server answered {bytes(self._seen[:300])!r}"))
+            return
+        length = int(self._seen[begins + len(LENGTH) : self._seen.index(b"\r", begins)])
+        whole = head + len(END_OF_HEAD) + length
+        if len(self._seen) >= whole:
+            body = bytes(self._seen[whole - length : whole])
+            del self._seen[:whole]
+            self._waiting.set_result(body)
+
+    async def answer(self, request: bytes) -> bytes:
+        """Raises Problem for anything but a 200 with its length."""
+        self._waiting = asyncio.get_running_loop().create_future()
+        self._transport.write(request)
+        return await self._waiting
+
+    def close(self) -> None:
+        self._transport.close()
+
+
+async def asked_once(question: Question) -> bytes:
+    """The body of one answer. Raises Problem, OSError."""
+    client = await _connected(question)
+    try:
+        return await client.answer(question.request)
+    finally:
+        client.close()
+
+
+async def loaded(question: Question, *, clients: int, seconds: float) -> dict[str, Any]:
+    """Answers a second and their latencies, with this many clients that never pause; after WARM_UP_S uncounted."""
+    connections = [await _connected(question) for _ in range(clients)]
+    begin = perf_counter() + WARM_UP_S
+    stop = begin + seconds
+    took: list[float] = []
+    request = question.request
+
+    async def repeat(client: _Client) -> None:
+        while (started := perf_counter()) < stop:
+            await client.answer(request)
+            if started >= begin:
+                took.append(perf_counter() - started)
+
+    try:
+        await asyncio.gather(*map(repeat, connections))
+    finally:
+        for client in connections:
+            client.close()
+    return figures(took, perf_counter() - begin)
+
+
+def figures(took: Sequence[float], seconds: float) -> dict[str, Any]:
+    """What a run is shown as."""
+    return {
+        "answers_per_s": round(len(took) / seconds, 1),
+        "p50_ms": percentile_ms(took, 0.50),
+        "p99_ms": percentile_ms(took, 0.99),
+    }
+
+
+async def _connected(question: Question) -> _Client:
+    _, client = await asyncio.get_running_loop().create_connection(_Client, "127.0.0.1", question.port)
+    return client
