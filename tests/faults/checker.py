@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from psycopg.sql import SQL
 
 from adapters.wiring import Kontor
-from streams.verification import verify_all
 from tests.faults.crowd import Crowd, Sent
+from tests.faults.scene import Scene
 
-RECOVERED_S_MAX: Final = 90.0
+RECOVERED_S_MAX: Final = 240.0  # on two cores a minute of load is some minutes of checkouts
+ANSWER_S_MAX: Final = 30.0  # by then a command is answered, whatever is away
 LOOK_S: Final = 0.1
+TYPED: Final = frozenset({"UNAVAILABLE"})
 
 _EVENTS: Final = SQL(
     "SELECT originator_id, originator_version, command_id FROM events WHERE command_id = ANY(%s::uuid[])"
@@ -27,12 +29,21 @@ _BEHIND: Final = SQL(
     "SELECT count(*) FROM view_positions v WHERE position < (SELECT max(notification_id) FROM events e"
     " WHERE e.context = v.context AND e.shard = v.shard)"
 )
-_UNDECIDED: Final = SQL("SELECT count(*) FROM orders_v1 WHERE status = 'PENDING'")
+_TWICE: Final = SQL(
+    "SELECT causation_id, count(DISTINCT command_id) FROM events WHERE actor = 'system:checkout' GROUP BY 1"
+    " HAVING count(DISTINCT command_id) > 1"
+)
+_UNDECIDED: Final = SQL("SELECT count(*) FROM orders_v1 WHERE status IN ('PENDING', 'RESERVED')")
+_UNSETTLED: Final = SQL("SELECT count(*) FROM effects WHERE kind = 'payment' AND state <> 'done'")
+_PAID: Final = SQL(
+    "SELECT p.id, o.number, o.status, p.status FROM payments_v1 p JOIN orders_v1 o ON o.id = p.order_id"
+    " WHERE o.lines->0->>'sku' LIKE %s"
+)
 _HELD: Final = SQL(
     "SELECT s.sku, s.reserved, s.on_hand, coalesce(h.held, 0) FROM stock_v1 s LEFT JOIN ("
     "  SELECT l.sku, sum(l.quantity) AS held FROM orders_v1 o,"
     "  jsonb_to_recordset(o.lines) AS l (sku text, quantity int)"
-    "  WHERE o.status = 'RESERVED' GROUP BY l.sku) h USING (sku) WHERE s.sku LIKE %s"
+    "  WHERE o.status IN ('RESERVED', 'CONFIRMED') GROUP BY l.sku) h USING (sku) WHERE s.sku LIKE %s"
 )
 
 
@@ -47,6 +58,7 @@ class Outcome:
     repeated_records: int = 0  # on Kafka: allowed, readers drop them
     acknowledged: int = 0
     recovery_s: float = 0.0
+    slowest_s: float = 0.0  # answer to a command
 
     @property
     def violations(self) -> list[str]:
@@ -70,22 +82,28 @@ async def _open_ends(kontor: Kontor) -> int:
     try:
         ((behind,),) = await kontor.reads.fetch(_BEHIND, [])
         ((undecided,),) = await kontor.reads.fetch(_UNDECIDED, [])
+        ((unsettled,),) = await kontor.reads.fetch(_UNSETTLED, [])
     except Exception:  # whatever is away is not recovered
         return 1
-    return int(behind) + int(undecided)
+    return int(behind) + int(undecided) + int(unsettled)
 
 
-async def check(kontor: Kontor, crowd: Crowd) -> Outcome:
+async def check(scene: Scene) -> Outcome:
     """Everything that can be seen to be wrong."""
-    outcome = Outcome()
+    kontor, crowd = scene.kontor, scene.crowd
+    outcome = Outcome(other=[*scene.wrong, *crowd.older, *_answers_are_wrong(scene)])
+    outcome.slowest_s = max(answer.took_s for answer in crowd.answers)
     acknowledged = [sent for sent in crowd.ledger.sent if sent.acknowledged]
     outcome.acknowledged = len(acknowledged)
     await _acknowledged_are_stored(kontor, acknowledged, outcome)
     await _received_once(kontor, crowd, outcome)
+    for event_id, commands in await kontor.reads.fetch(_TWICE, []):
+        outcome.duplicated.append(f"event {event_id} was followed by {commands} commands of the checkout")
     for sku, reserved, on_hand, held in await kontor.reads.fetch(_HELD, [f"F-{crowd.run}-%"]):
         if not 0 <= reserved <= on_hand or reserved != held:
-            outcome.other.append(f"{sku}: {reserved} reserved, {held} held by reserved orders, {on_hand} on hand")
-    verdict = await verify_all(kontor)
+            outcome.other.append(f"{sku}: {reserved} reserved, {held} held by orders, {on_hand} on hand")
+    await _money_is_where_orders_say(scene, outcome)
+    verdict = await scene.verify(kontor)
     outcome.repeated_records = verdict.compared.get("kafka records repeated", 0)
     kinds = {"missing": outcome.lost, "out of order": outcome.reordered}
     for finding in verdict.findings:
@@ -93,6 +111,50 @@ async def check(kontor: Kontor, crowd: Crowd) -> Outcome:
             f"{finding.where}: {finding.what}: {finding.subject}: {finding.detail}"
         )
     return outcome
+
+
+async def _money_is_where_orders_say(scene: Scene, outcome: Outcome) -> None:
+    """I8: the provider holds the money of confirmed orders, once, and of no other; nothing was taken or given back."""
+    settings = scene.settings
+    headers = {"Authorization": f"Bearer {settings.stripe_key.get_secret_value()}"}
+    intents: dict[str, dict[str, Any]] = {}
+    after = ""
+    while True:
+        url = f"{settings.stripe_url}/_gateway/ledger"
+        async with scene.http.get(url, params={"after": after}, headers=headers) as answer:
+            rows = (await answer.json())["rows"]
+        for row in rows:
+            if row["metadata"]["payment_id"] in intents:
+                outcome.duplicated.append(f"two payments at the provider for {row['metadata']}")
+            intents[row["metadata"]["payment_id"]] = row
+        if not rows:
+            break
+        after = rows[-1]["intent"]
+    for payment, number, order, status in await scene.kontor.reads.fetch(_PAID, [f"F-{scene.crowd.run}-%"]):
+        at = intents.get(str(payment))
+        held = at is not None and at["held"] > 0
+        if held is not (order == "CONFIRMED"):
+            outcome.other.append(f"order {number} is {order}, its payment {status}, and at the provider: {at}")
+        if at is not None and at["captured"]:
+            outcome.duplicated.append(f"money was taken for order {number}, which was not shipped: {at}")
+
+
+def _answers_are_wrong(scene: Scene) -> list[str]:
+    """I13: nothing is acknowledged while nothing can be stored, and whoever is refused is told why, in time."""
+    wrong = []
+    for answer in scene.crowd.answers:
+        told = f"{'read' if answer.read else 'command'} {answer.status} {answer.code} after {answer.took_s:.1f} s"
+        if answer.status >= 500 and not answer.read and answer.code not in TYPED:
+            wrong.append(f"an answer that is not typed: {told}")
+        if answer.took_s > ANSWER_S_MAX:
+            wrong.append(f"an answer that came too late: {told}")
+        if (
+            answer.status == 200
+            and not answer.read
+            and any(since < answer.sent_at and answer.answered_at < until for since, until in scene.impossible)
+        ):
+            wrong.append(f"acknowledged while nothing could be stored: {told}")
+    return wrong
 
 
 async def _acknowledged_are_stored(kontor: Kontor, acknowledged: list[Sent], outcome: Outcome) -> None:

@@ -6,6 +6,7 @@ What was acknowledged is written to the ledger, and flushed to the disk, before 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import random
@@ -18,10 +19,12 @@ import aiohttp
 
 SKUS: Final = 12
 STOCK: Final = 200
-ANSWER_S_MAX: Final = 10.0
+HANGS_S: Final = 60.0
 KEPT_UP_S_MAX: Final = 90.0
 PAUSE_S: Final = 0.2
-PACE_S: Final = 0.02
+PACE_S: Final = 0.04
+CALM_PACE_S: Final = 0.3  # a worker keeps up with what eight clients then order
+READS: Final = 0.3  # of the placed orders are looked at again
 # Sent again with the same key: it is not known, or not yet, what became of it.
 AGAIN: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 
@@ -37,12 +40,30 @@ class Sent:
     aggregate_id: UUID | None = None
     command_id: UUID | None = None
     version: int = 0
+    token: str = ""
+    replayed: bool = False
     refusal: str = ""
 
     @property
     def acknowledged(self) -> bool:
         """Was it answered with a receipt?"""
         return self.aggregate_id is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One attempt. Times are the loop's; status 0 is a connection that broke, and `code` then says how."""
+
+    sent_at: float
+    answered_at: float
+    status: int
+    code: str = ""
+    read: bool = False
+
+    @property
+    def took_s(self) -> float:
+        """How long the client waited."""
+        return self.answered_at - self.sent_at
 
 
 @dataclass(slots=True)
@@ -74,7 +95,10 @@ class Crowd:
     dice: random.Random
     clients: int = 8
     skus: int = SKUS
+    pace_s: float = PACE_S  # between two commands of a client, on average
     run: str = field(default_factory=lambda: uuid4().hex[:8])
+    answers: list[Answer] = field(default_factory=list)
+    older: list[str] = field(default_factory=list)  # reads that were answered with less than their token asks for
     _headers: dict[str, dict[str, str]] = field(default_factory=dict)
     _orders: list[UUID] = field(default_factory=list)
 
@@ -85,14 +109,19 @@ class Crowd:
     async def prepare(self, http: aiohttp.ClientSession) -> None:
         """Sign in, add the products and their stock."""
         for who in ("staff", "customer"):
-            async with http.post(f"{self.url}/v1/commands/sign-in", json=self.logins[who]) as answer:
-                body = await answer.json()
-                assert answer.status == 200, body
-                self._headers[who] = {"Authorization": f"Bearer {body['secret']['access_token']}"}
-        for number in range(self.skus):
-            price = {"amount": "2.55", "currency": "GBP"}
-            await self.send(http, "staff", "add-product", {"sku": self.sku(number), "name": "Cup", "price": price})
-            await self.send(http, "staff", "receive-stock", {"sku": self.sku(number), "quantity": STOCK})
+            await self._sign_in(http, who)
+        await asyncio.gather(*(self._add(http, self.sku(number)) for number in range(self.skus)))
+
+    async def _add(self, http: aiohttp.ClientSession, sku: str) -> None:
+        price = {"amount": "2.55", "currency": "GBP"}
+        await self.send(http, "staff", "add-product", {"sku": sku, "name": "Cup", "price": price})
+        await self.send(http, "staff", "receive-stock", {"sku": sku, "quantity": STOCK})
+
+    async def _sign_in(self, http: aiohttp.ClientSession, who: str) -> None:
+        async with http.post(f"{self.url}/v1/commands/sign-in", json=self.logins[who]) as answer:
+            body = await answer.json()
+            assert answer.status == 200, body
+            self._headers[who] = {"Authorization": f"Bearer {body['secret']['access_token']}"}
 
     async def work(self, http: aiohttp.ClientSession, until: asyncio.Event) -> None:
         """Send commands until told to end."""
@@ -100,7 +129,7 @@ class Crowd:
         async def client() -> None:
             while not until.is_set():
                 await self._one(http)
-                await asyncio.sleep(self.dice.uniform(0, 2 * PACE_S))
+                await asyncio.sleep(self.dice.uniform(0, 2 * self.pace_s))
 
         async with asyncio.TaskGroup() as group:
             for _ in range(self.clients):
@@ -119,6 +148,8 @@ class Crowd:
             )
             if sent.aggregate_id is not None:
                 self._orders.append(sent.aggregate_id)
+                if self.dice.random() < READS:
+                    await self._read(http, sent)
         else:
             order_id = self._orders.pop(self.dice.randrange(len(self._orders)))
             await self.send(http, "customer", "cancel-order", {"orderId": str(order_id), "reason": "changed my mind"})
@@ -133,17 +164,18 @@ class Crowd:
         attempts = 0
         while loop.time() < give_up_at:
             attempts += 1
-            try:
-                status, body = await self._post(http, who, command, given, key)
-            except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-                await asyncio.sleep(PAUSE_S)
+            status, body = await self._post(http, who, command, given, key)
+            if status == 401:  # the token's time is over, by the clock of whoever looks at it
+                with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError, AssertionError):
+                    await self._sign_in(http, who)
                 continue
             if status == 200:
                 sent = Sent(key=key, command=command, given=given, attempts=attempts, version=body["version"],
-                            aggregate_id=UUID(body["aggregateId"]), command_id=UUID(body["commandId"]))  # fmt: skip
+                            aggregate_id=UUID(body["aggregateId"]), command_id=UUID(body["commandId"]),
+                            token=body["token"], replayed=body["replayed"])  # fmt: skip
                 break
             code = str(body.get("code", status))
-            if status not in AGAIN and code not in {"IDEMPOTENCY_IN_PROGRESS", "CONFLICT", "OVERLOADED"}:
+            if status and status not in AGAIN and code not in {"IDEMPOTENCY_IN_PROGRESS", "CONFLICT", "OVERLOADED"}:
                 sent = Sent(key=key, command=command, given=given, attempts=attempts, refusal=code)
                 break
             await asyncio.sleep(PAUSE_S)
@@ -156,7 +188,40 @@ class Crowd:
         self, http: aiohttp.ClientSession, who: str, command: str, given: dict[str, Any], key: str
     ) -> tuple[int, dict[str, Any]]:
         headers = self._headers[who] | {"Idempotency-Key": key}
-        limit = aiohttp.ClientTimeout(total=ANSWER_S_MAX)
-        url = f"{self.url}/v1/commands/{command}"
-        async with http.post(url, json=given, headers=headers, timeout=limit) as answer:
-            return answer.status, json.loads(await answer.text())
+        limit = aiohttp.ClientTimeout(total=HANGS_S)
+        clock = asyncio.get_running_loop().time
+        sent_at, status = clock(), 0
+        body: dict[str, Any] = {}
+        try:
+            url = f"{self.url}/v1/commands/{command}"
+            async with http.post(url, json=given, headers=headers, timeout=limit) as answer:
+                text = await answer.text()
+                status, body = answer.status, {"code": "not JSON"}
+                body = json.loads(text)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            body.setdefault("code", type(error).__name__)
+        code = str(body.get("code", ""))
+        self.answers.append(Answer(sent_at=sent_at, answered_at=clock(), status=status, code=code))
+        return status, body
+
+    async def _read(self, http: aiohttp.ClientSession, sent: Sent) -> None:
+        """Look at the order with its token: what is answered is at least as new, or it is an error."""
+        headers = self._headers["customer"] | {"Kontor-Consistent-With": sent.token, "Kontor-Require": "fresh"}
+        asked = {"query": "query($id: ID!) { order(id: $id) { version } }", "variables": {"id": str(sent.aggregate_id)}}
+        limit = aiohttp.ClientTimeout(total=HANGS_S)
+        clock = asyncio.get_running_loop().time
+        sent_at, status, code = clock(), 0, ""
+        try:
+            async with http.post(f"{self.url}/graphql", json=asked, headers=headers, timeout=limit) as answer:
+                body = json.loads(await answer.text())
+                status = answer.status
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            code = type(error).__name__
+            return
+        finally:
+            self.answers.append(Answer(sent_at=sent_at, answered_at=clock(), status=status, code=code, read=True))
+        if body.get("errors") or status != 200:
+            return
+        version = (body["data"]["order"] or {"version": 0})["version"]
+        if version < sent.version:
+            self.older.append(f"order {sent.aggregate_id} was read at version {version} with a token of {sent.version}")

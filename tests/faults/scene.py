@@ -6,9 +6,11 @@ import asyncio
 import os
 import random
 import signal
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Final
 
+import aiohttp
 import psycopg
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
@@ -17,10 +19,12 @@ from redis.asyncio import Redis
 from adapters.kafka import ensure_topics
 from adapters.settings import Settings
 from adapters.wiring import Kontor
-from tests.conftest import Stack
+from streams.verification import Verdict, verify_all
+from tests.faults.crowd import Crowd
+from tests.faults.system import System
 
 READY_S_MAX: Final = 60.0
-LOOK_S: Final = 0.2
+LOOK_S: Final = 0.05
 
 
 async def delete_topics(settings: Settings, *contexts: str, away_s: float) -> None:
@@ -38,24 +42,58 @@ async def delete_topics(settings: Settings, *contexts: str, away_s: float) -> No
 
 @dataclass(slots=True)
 class Scene:
-    """A running stack, a connection to its stores, and the trial's dice."""
+    """A running system with a crowd, a connection to its stores, and the trial's dice.
 
-    stack: Stack
+    `wrong` takes what a fault itself finds to be wrong, `impossible` when nothing could be stored: from, until."""
+
+    system: System
     settings: Settings
     kontor: Kontor
+    crowd: Crowd
+    http: aiohttp.ClientSession
     dice: random.Random
+    wrong: list[str] = field(default_factory=list)
+    impossible: list[tuple[float, float]] = field(default_factory=list)
+    verify: Callable[[Kontor], Awaitable[Verdict]] = verify_all
+    long: bool = False  # may a fault last as long as it does in the matrix?
+
+    def require(self, holds: bool, otherwise: str) -> None:
+        """Note what is wrong unless it holds."""
+        if not holds:
+            self.wrong.append(otherwise)
+
+    def times(self, often: int) -> int:
+        """How often a fault strikes: once in a short run."""
+        return often if self.long else 1
+
+    def now(self) -> float:
+        """As the crowd's answers are timed."""
+        return asyncio.get_running_loop().time()
 
     async def moment(self, least: float = 0.1, most: float = 1.0) -> None:
         """A random while."""
         await asyncio.sleep(self.dice.uniform(least, most))
 
+    async def until(self, holds: Callable[[], Awaitable[bool]], *, s_max: float = READY_S_MAX) -> bool:
+        """Wait until it holds; False when it does not within that time."""
+        give_up_at = self.now() + s_max
+        while not await holds():
+            if self.now() > give_up_at:
+                return False
+            await asyncio.sleep(LOOK_S)
+        return True
+
     async def pid(self, process: str) -> int:
         """The process's present id; waits until there is one."""
         async with asyncio.timeout(READY_S_MAX):
-            while True:
-                status = await asyncio.to_thread(lambda: self.stack.status)
-                if pid := status.get("processes", {}).get(process):
-                    return int(pid)
+            while (pid := self.system.pid(process)) is None:
+                await asyncio.sleep(LOOK_S)
+        return pid
+
+    async def serves(self) -> None:
+        """Wait until every part does."""
+        async with asyncio.timeout(READY_S_MAX):
+            while not self.system.serves():
                 await asyncio.sleep(LOOK_S)
 
     async def send(self, process: str, sent: signal.Signals) -> int:

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 
@@ -137,7 +136,7 @@ def test_every_view_has_a_table_with_exactly_the_fields_of_its_row(view: object)
         for table, body in re.findall(r"CREATE TABLE IF NOT EXISTS (\w+) \((.*?)\n\)", path.read_text(), re.S):
             created[table] = (path.stem, re.findall(r"^\s+([a-z_]+)\s+\S", body, re.M))
     module, columns = created[view.table]
-    assert columns == [each.name for each in fields(view.row)]
+    assert columns == list(view.row.__struct_fields__)
     assert view.row.__module__ == f"projections.{module}"
 
 

@@ -88,6 +88,7 @@ def test_the_contexts_are_those_that_were_stored() -> None:
         "orders": ["order"],
         "payments": ["payment"],
         "webhooks": ["webhook"],
+        "notifications": ["notification"],
     }
 
 
