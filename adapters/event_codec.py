@@ -16,7 +16,7 @@ from uuid import UUID
 import msgspec
 from eventsourcing.domain import Aggregate, DomainEventProtocol
 from eventsourcing.persistence import JSONTranscoder, Mapper, MapperDeserialisationError, StoredEvent
-from eventsourcing.utils import resolve_topic
+from eventsourcing.utils import TopicError, resolve_topic
 
 from domain import CONTEXT_OF, aggregate_type_of
 
@@ -29,6 +29,11 @@ class VersionedStoredEvent(StoredEvent):
     """The library's stored event, and the version of the shape of its state."""
 
     schema_version: int = 1
+
+
+class WrittenByNewerCode(MapperDeserialisationError):
+    """The event, or the version of its shape, is not known to this process: one of a later version has written it.
+    Nothing is wrong with it, and whoever asks again may meet a process that can read it."""
 
 
 class EventMapper(Mapper[UUID]):
@@ -69,7 +74,7 @@ class EventMapper(Mapper[UUID]):
     def decode(
         self, event_type: str, schema_version: int, state: bytes, aggregate_id: UUID, version: int
     ) -> DomainEventProtocol[UUID]:
-        """The event of its present class. Raises MapperDeserialisationError."""
+        """The event of its present class. Raises MapperDeserialisationError, and of these WrittenByNewerCode."""
         try:
             event_class, upcasts, renamed, columns = _reading(event_type, schema_version)
             fields: dict[str, Any] = msgspec.json.decode(state)
@@ -81,9 +86,14 @@ class EventMapper(Mapper[UUID]):
             fields["originator_id"], fields["originator_version"] = aggregate_id, version
             return cast("DomainEventProtocol[UUID]", msgspec.convert(fields, event_class))
         except Exception as error:
-            raise MapperDeserialisationError(
+            kind = WrittenByNewerCode if isinstance(error, _Unknown) else MapperDeserialisationError
+            raise kind(
                 f"{event_type} v{schema_version} of {aggregate_id} (version {version}) cannot be read: {error}"
             ) from error
+
+
+class _Unknown(Exception):
+    """An event, or a version of its shape, that this code does not know."""
 
 
 def schema_version_of(event_class: type[Any]) -> int:
@@ -96,10 +106,13 @@ def _reading(
     event_type: str, schema_version: int
 ) -> tuple[Any, Sequence[str], Sequence[tuple[str, str]], Mapping[str, str]]:
     """How an event of this type is read: its class, its upcasters, its renamed fields, and what its type says."""
-    event_class: Any = resolve_topic(event_type)
+    try:
+        event_class: Any = resolve_topic(event_type)
+    except TopicError:
+        raise _Unknown("this code knows no such event; a newer one has written it and can read it") from None
     known = schema_version_of(event_class)
     if schema_version > known:  # its fields might fit, and mean something else
-        raise ValueError(f"this code knows versions up to {known}; a newer one has written it and can read it")
+        raise _Unknown(f"this code knows versions up to {known}; a newer one has written it and can read it")
     versions = range(schema_version, known)
     upcasts = [f"upcast_v{old}_v{old + 1}" for old in versions]
     is_first = issubclass(event_class, Aggregate.Created)

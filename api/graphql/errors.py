@@ -15,6 +15,7 @@ from graphql import GraphQLError
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout, TooManyRequests
 
+from adapters.event_codec import WrittenByNewerCode
 from adapters.group_commit import StoreUnavailable
 from commands.ports import Overloaded
 from domain.errors import DomainError, Forbidden, Unauthenticated
@@ -42,6 +43,7 @@ _CODES: Final[tuple[tuple[type[Exception], str], ...]] = (
     (StaleRead, "STALE_READ"),
     (Overloaded, "UNAVAILABLE"),
     (StoreUnavailable, "UNAVAILABLE"),
+    (WrittenByNewerCode, "UNAVAILABLE"),
 )
 _SUGGESTION: Final = re.compile(r" Did you mean .*", re.DOTALL)
 _BUSY: Final = "The database is busy or away; try again in a moment."

@@ -17,6 +17,7 @@ from psycopg_pool import PoolTimeout, TooManyRequests
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from adapters.event_codec import WrittenByNewerCode
 from adapters.group_commit import StoreUnavailable
 from commands.ports import Overloaded
 from domain.errors import DomainError, Forbidden, RateLimited, Unauthenticated
@@ -38,7 +39,8 @@ _STATUS: Final = {
     "IDEMPOTENCY_PREVIOUS_FAILED": 409,
     "RATE_LIMITED": 429,
 }
-_UNAVAILABLE: Final = (Overloaded, StoreUnavailable, OperationalError, PoolTimeout, TooManyRequests)
+_TELL_WHY: Final = (Overloaded, StoreUnavailable, WrittenByNewerCode)
+_UNAVAILABLE: Final = (*_TELL_WHY, OperationalError, PoolTimeout, TooManyRequests)
 
 
 class Problem(BaseModel):
@@ -113,8 +115,8 @@ def install(app: FastAPI) -> None:
 
     async def unavailable(_: Request, error: Exception) -> JSONResponse:
         log.warning("unavailable", error=repr(error))
-        told = str(error) if isinstance(error, Overloaded | StoreUnavailable) else "The database is busy or away."
-        return problem(503, "UNAVAILABLE", f"{told} Try again in a moment, with the same idempotency key.")
+        told = str(error) if isinstance(error, _TELL_WHY) else "The database is busy or away."
+        return problem(503, "UNAVAILABLE", f"{told.rstrip('.')}. Try again in a moment, with the same idempotency key.")
 
     async def unexpected(_: Request, error: Exception) -> JSONResponse:
         error_id = str(uuid4())

@@ -10,7 +10,13 @@ import msgspec
 import pytest
 from eventsourcing.persistence import MapperDeserialisationError, StoredEvent
 
-from adapters.event_codec import EventMapper, VersionedStoredEvent, renamed_fields, schema_version_of
+from adapters.event_codec import (
+    EventMapper,
+    VersionedStoredEvent,
+    WrittenByNewerCode,
+    renamed_fields,
+    schema_version_of,
+)
 from adapters.log import LogRecord
 from adapters.memory import MemoryEventStore
 from adapters.wire import headers_of, parsed
@@ -72,8 +78,10 @@ def test_a_stored_event_that_does_not_say_its_version_has_the_first() -> None:
 
 
 def test_an_event_in_a_shape_of_newer_code_is_refused_even_when_its_fields_fit() -> None:
-    with pytest.raises(MapperDeserialisationError, match=r"stock.received v3 .* this code knows versions up to 2"):
+    with pytest.raises(WrittenByNewerCode, match=r"stock.received v3 .* this code knows versions up to 2"):
         MAPPER.decode("stock.received", 3, V2_NONE, MUG, 2)
+    with pytest.raises(WrittenByNewerCode, match=r"stock.melted v1 .* this code knows no such event"):
+        MAPPER.decode("stock.melted", 1, V2_NONE, MUG, 2)
 
 
 @by_version

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from graphql import GraphQLError
 
+from adapters.event_codec import WrittenByNewerCode
 from adapters.group_commit import StoreUnavailable
 from api.graphql.errors import formatted
 from commands.ports import Overloaded
@@ -18,6 +19,7 @@ from domain.errors import Forbidden, Invalid, Unauthenticated
         (Forbidden("m"), "FORBIDDEN"),
         (Overloaded("m"), "UNAVAILABLE"),
         (StoreUnavailable("m"), "UNAVAILABLE"),
+        (WrittenByNewerCode("m"), "UNAVAILABLE"),
         (Invalid("m"), "INVALID"),
     ],
 )

@@ -164,7 +164,7 @@ class Crowd:
         attempts = 0
         while loop.time() < give_up_at:
             attempts += 1
-            status, body = await self._post(http, who, command, given, key)
+            status, body = await self.attempt(http, who, command, given, key)
             if status == 401:  # the token's time is over, by the clock of whoever looks at it
                 with contextlib.suppress(aiohttp.ClientError, TimeoutError, OSError, AssertionError):
                     await self._sign_in(http, who)
@@ -184,9 +184,10 @@ class Crowd:
         self.ledger.add(sent)
         return sent
 
-    async def _post(
+    async def attempt(
         self, http: aiohttp.ClientSession, who: str, command: str, given: dict[str, Any], key: str
     ) -> tuple[int, dict[str, Any]]:
+        """Send it once: the status, 0 for a connection that broke, and the body."""
         headers = self._headers[who] | {"Idempotency-Key": key}
         limit = aiohttp.ClientTimeout(total=HANGS_S)
         clock = asyncio.get_running_loop().time

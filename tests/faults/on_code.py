@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 from aiokafka.admin import AIOKafkaAdminClient
@@ -118,6 +118,10 @@ async def new_code_beside_the_old(scene: Scene) -> None:
     for sku in skus:
         order = {"lines": [{"sku": sku, "quantity": 1}], "currency": "GBP", "paymentMethod": "tok_1"}
         await scene.crowd.send(scene.http, "customer", "place-order", order)
+    receipt = {"sku": skus[0], "quantity": 9}
+    status, body = await scene.crowd.attempt(scene.http, "staff", "receive-stock", receipt, str(uuid4()))
+    told = (status, body.get("code"), "a newer one has written it" in body.get("detail", ""))
+    scene.require(told == (503, "UNAVAILABLE", True), f"the old API does not say what it cannot read: {status} {body}")
     await scene.moment(1, 2)
     first: dict[UUID, int] = {}
     for each in await _parked(scene.kontor):
