@@ -1,4 +1,4 @@
-"""Documents, parsed and validated once per text: both cost more than most answers.
+"""Documents, parsed, judged, validated and priced once per text: each costs more than most answers.
 
 What is kept is bounded in number and in characters, the least recently used goes first. A text that is no GraphQL is
 not kept, and one above a quarter of the characters is not either.
@@ -24,6 +24,9 @@ from graphql import (
 )
 from strawberry.schema.schema import validate_document
 
+from api.graphql.cost import OperationCost, cost_of
+from api.graphql.shape import refusal_of
+
 DOCUMENTS_MAX: Final = 512
 CHARACTERS_MAX: Final = 400_000
 _CONDITIONS: Final = frozenset({"skip", "include"})
@@ -36,6 +39,21 @@ class Document:
         self.tree = tree
         self.plans: dict[Any, Any] = {}
         self._schema = schema
+        self._refusals: dict[bool, str | None] = {}
+        self._costs: dict[str | None, OperationCost] = {}
+
+    def refusal(self, *, introspection: bool) -> str | None:
+        """Why it is not looked at any further, see `api.graphql.shape`; None when it is."""
+        if introspection not in self._refusals:
+            self._refusals[introspection] = refusal_of(self.tree, introspection=introspection)
+        return self._refusals[introspection]
+
+    def cost(self, operation_name: str | None) -> OperationCost:
+        """The cost of the operation of this name. To be asked of a document without errors alone; raises LookupError
+        for a name that it does not have."""
+        if operation_name not in self._costs:
+            self._costs[operation_name] = cost_of(self._schema, self.tree, operation_name)
+        return self._costs[operation_name]
 
     @cached_property
     def errors(self) -> list[GraphQLError]:

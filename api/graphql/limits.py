@@ -10,18 +10,16 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from math import ceil
 from typing import Any, Final
 
-from graphql import DocumentNode, GraphQLError, GraphQLSchema
+from graphql import GraphQLError
 from strawberry.extensions import SchemaExtension
 
 from api.graphql.allowance import Allowance
 from api.graphql.context import RequestContext
-from api.graphql.cost import OperationCost, cost_of
 from api.graphql.documents import Document, Documents
-from api.graphql.shape import BRACKETS_MAX, DOCUMENT_CHARS_MAX, DOCUMENTS_KEPT, nested_too_deep, refusal_of
+from api.graphql.shape import BRACKETS_MAX, DOCUMENT_CHARS_MAX, nested_too_deep
 
 VARIABLES_MAX: Final = 50
 VALUES_MAX: Final = 20_000  # an order of 2,000 lines with agreed prices has 10,000
@@ -53,9 +51,6 @@ class CostLimitExceeded(GraphQLError):
 
 class TimeLimitExceeded(GraphQLError):
     """The operation was given up."""
-
-
-kept_cost_of = lru_cache(DOCUMENTS_KEPT)(cost_of)
 
 
 def checked_request(document: str | None, variables: Mapping[str, Any] | None) -> None:
@@ -91,9 +86,9 @@ def _checked_values(variables: Mapping[str, Any]) -> None:
     raise bad_request(f"The variables are nested deeper than {VALUE_DEPTH_MAX} levels.")
 
 
-def refuse_shape(document: DocumentNode, *, introspection: bool) -> None:
+def refuse_shape(document: Document, *, introspection: bool) -> None:
     """Raises GraphQLError for a document that is not to be validated; see `api.graphql.shape`."""
-    if refusal := refusal_of(document, introspection=introspection):
+    if refusal := document.refusal(introspection=introspection):
         raise bad_request(refusal)
 
 
@@ -108,9 +103,8 @@ def bad_request(message: str) -> GraphQLError:
 
 
 async def admit(
-    schema: GraphQLSchema,
     context: RequestContext,
-    document: DocumentNode,
+    document: Document,
     operation_name: str | None,
     variables: Mapping[str, Any] | None,
 ) -> Charge | None:
@@ -119,7 +113,7 @@ async def admit(
 
     Raises CostLimitExceeded above what one operation may cost, and above what the bucket has."""
     try:
-        cost: OperationCost = kept_cost_of(schema, document, operation_name)
+        cost = document.cost(operation_name)
     except LookupError as error:
         raise bad_request(str(error)) from None
     allowance = context.allowance
@@ -191,27 +185,30 @@ class Limits(SchemaExtension):
 
     def on_validate(self) -> Iterator[None]:
         """Before validation."""
-        execution = self.execution_context
-        assert execution.graphql_document is not None
-        refuse_shape(execution.graphql_document, introspection=may_introspect(execution.context))
-        if self._document is not None:
-            execution.pre_execution_errors = self._document.errors
+        document, execution = self._parsed(), self.execution_context
+        refuse_shape(document, introspection=may_introspect(execution.context))
+        execution.pre_execution_errors = document.errors
         yield
 
     async def on_execute(self) -> AsyncIterator[None]:
         """Before and during execution."""
-        execution = self.execution_context
-        assert execution.graphql_document is not None
-        schema: GraphQLSchema = execution.schema._schema
         try:
-            self._charge = await self._admitted(schema, execution.graphql_document)
+            self._charge = await self._admitted()
         except CostLimitExceeded as refused:
             self._charge = refused.charge
             raise
-        async with time_limit(execution.context):
+        async with time_limit(self.execution_context.context):
             yield
 
-    async def _admitted(self, schema: GraphQLSchema, document: DocumentNode) -> Charge | None:
+    def _parsed(self) -> Document:
+        """What is to be executed."""
+        execution = self.execution_context
+        assert execution.graphql_document is not None
+        if self._document is None or self._document.tree is not execution.graphql_document:
+            self._document = Document(execution.schema._schema, execution.graphql_document)
+        return self._document
+
+    async def _admitted(self) -> Charge | None:
         """Once, if the compiled path has tried before."""
         execution = self.execution_context
         charge, execution.context.charge = execution.context.charge, None
@@ -219,7 +216,7 @@ class Limits(SchemaExtension):
             raise charge
         if isinstance(charge, Charge):
             return charge
-        return await admit(schema, execution.context, document, execution.operation_name, execution.variables)
+        return await admit(execution.context, self._parsed(), execution.operation_name, execution.variables)
 
     async def get_results(self) -> dict[str, Any]:
         """`extensions.cost`; what was refused before its cost was known takes a point, too."""

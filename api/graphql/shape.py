@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Final
 
 from graphql import (
@@ -34,7 +33,6 @@ OPERATIONS_MAX: Final = 10
 FRAGMENTS_MAX: Final = 50
 # Pairs of fields of one name in one place, each counted with all below it: 60 times `id` are 1,770.
 OVERLAPS_MAX: Final = 2_000
-DOCUMENTS_KEPT: Final = 128
 
 
 _TEXTS: Final = re.compile(r'"""(?:\\"""|[^"]|"(?!""))*"""|"(?:\\.|[^"\\\n])*"|#[^\n\r]*')
@@ -108,7 +106,6 @@ class Shape:
                 )
 
 
-@lru_cache(DOCUMENTS_KEPT)
 def refusal_of(document: DocumentNode, *, introspection: bool) -> str | None:
     """Why this document is not looked at any further; None for one of a reasonable shape. Linear in its size.
 

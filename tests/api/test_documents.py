@@ -24,6 +24,22 @@ def test_a_text_is_parsed_and_validated_once(kept: Documents) -> None:
     assert first.errors == []
 
 
+def test_a_document_is_judged_and_priced_once(kept: Documents, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = "query A { views { name } } query B { views { name } products { nodes { sku } } }"
+    costs = {name: kept.of(asked).cost(name) for name in ("A", "B")}
+    assert kept.of(asked).refusal(introspection=False) is None
+    assert costs["A"].of(None) < costs["B"].of(None)
+    monkeypatch.setattr("api.graphql.documents.cost_of", None)
+    monkeypatch.setattr("api.graphql.documents.refusal_of", None)
+    assert {name: kept.of(asked).cost(name) for name in ("A", "B")} == costs
+    assert kept.of(asked).refusal(introspection=False) is None
+
+
+def test_whether_it_may_introspect_is_asked_each_time(kept: Documents) -> None:
+    asked = kept.of("{ __schema { types { name } } }")
+    assert [asked.refusal(introspection=may) is None for may in (True, False, True)] == [True, False, True]
+
+
 def test_why_a_document_does_not_fit_is_kept_too(kept: Documents) -> None:
     (error,) = kept.of("{ nothing }").errors
     assert kept.of("{ nothing }").errors == [error]

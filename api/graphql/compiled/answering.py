@@ -59,7 +59,7 @@ async def answer(
         return None
     plan, values = prepared
     try:
-        context.charge = await admit(schema._schema, context, plan.document, operation_name, variables)
+        context.charge = await admit(context, plan.document, operation_name, variables)
     except CostLimitExceeded as refused:
         context.charge = refused
         return None
@@ -97,7 +97,7 @@ def prepare(
     try:
         checked_request(query, variables)
         document = schema.documents.of(query)
-        refuse_shape(document.tree, introspection=may_introspect(context))
+        refuse_shape(document, introspection=may_introspect(context))
     except (GraphQLError, RecursionError):
         return None
     operation = None if document.errors else document.operation(operation_name)

@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import Any, Final
 
 from graphql import (
-    DocumentNode,
     FieldNode,
     FragmentDefinitionNode,
     GraphQLError,
@@ -81,7 +80,7 @@ class RootPlan:
 class Plan:
     """What one operation selects."""
 
-    document: DocumentNode
+    document: Document
     roots: tuple[RootPlan, ...]
     whole: Shape
 
@@ -109,7 +108,7 @@ class _Compiler:
     def __init__(
         self, document: Document, operation: OperationDefinitionNode, variables: VariableValues, schema: GraphQLSchema
     ) -> None:
-        self._tree = document.tree
+        self._document = document
         self._operation = operation
         self._variables = variables
         self._schema = schema
@@ -128,7 +127,7 @@ class _Compiler:
         roots = tuple(self._root(query, key, details) for key, details in collected.grouped_field_set.items())
         # The columns of the whole are the roots' answers, which `api.graphql.compiled.answering` has already.
         whole = Shape([root.key for root in roots], [_root_column(place) for place in range(len(roots))])
-        return Plan(self._tree, roots, whole)
+        return Plan(self._document, roots, whole)
 
     def _root(self, query: GraphQLObjectType, key: str, details: FieldDetailsList) -> RootPlan:
         nodes = self._nodes(details)
