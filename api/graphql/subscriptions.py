@@ -22,12 +22,11 @@ from adapters.log import Interest, LogRecord
 from adapters.metrics import SUBSCRIPTIONS, SUBSCRIPTIONS_TOO_SLOW
 from api.graphql.context import Info, RequestContext, parsed_id
 from api.graphql.errors import Resync
-from api.graphql.events import Event
+from api.graphql.events import Event, known_types, parsed_position
 from api.graphql.inventory import StockItem
 from api.graphql.orders import Order
 from api.graphql.scalars import Cursor
 from commands.handling import log_reader, signed_in
-from domain import EVENT_TYPES
 from domain import inventory as stock_domain
 from domain import orders as orders_domain
 from domain.errors import Invalid, NotFound
@@ -40,7 +39,6 @@ T = TypeVar("T")
 FOLLOWED_SKUS_MAX: Final = 100
 FOLLOWED_TYPES_MAX: Final = 100
 PAGE_ROWS: Final = 500
-POSITION_MAX: Final = 2**63 - 1
 AWAY_S_MAX: Final = (
     60.0  # a restart of the database is waited for; a client that is told anything sooner only comes back
 )
@@ -224,14 +222,12 @@ def _stock_ids(skus: list[str]) -> frozenset[UUID]:
 def _interest(types: list[str] | None, aggregate_id: str | None) -> Interest:
     if types is not None and not 1 <= len(types) <= FOLLOWED_TYPES_MAX:
         raise Invalid(f"{len(types)} types are named; follow 1 to {FOLLOWED_TYPES_MAX}, or all by leaving types out.")
-    if unknown := sorted(set(types or ()) - EVENT_TYPES):
-        raise Invalid(f"There is no type of events {unknown[0][:60]!r}; one is order.placed, for example.")
     found = parsed_id(aggregate_id)
     if aggregate_id is not None and found is None:
         raise Invalid(f"aggregateId is {aggregate_id[:40]!r}; give a UUID.")
     return Interest(
         aggregate_ids=None if found is None else frozenset({found}),
-        event_types=None if types is None else frozenset(types),
+        event_types=None if types is None else frozenset(known_types(types)),
     )
 
 
@@ -241,8 +237,7 @@ def _cursor(position: int) -> Cursor:
 
 async def _position(context: RequestContext, since: str) -> int:
     """Raises Invalid for what is no cursor of this log: from past its end, events would be passed over."""
-    position = int(since) if since.isascii() and since.isdigit() and len(since) < 20 else POSITION_MAX
-    end = 0 if position == POSITION_MAX else await _patiently(context.kontor.log.end)
-    if position > end:
+    position = parsed_position(since, field="since")
+    if position > await _patiently(context.kontor.log.end):
         raise Invalid(f"since is {since[:40]!r}, which is no cursor of this log; pass on a cursor as it is.")
     return position

@@ -171,8 +171,9 @@ async def test_only_its_customer_and_staff_follow_an_order_and_others_learn_noth
 async def test_what_cannot_be_followed_is_refused_with_a_sentence(shop: Served) -> None:
     end = await shop.kontor.log.end()
     async with shop.client(shop.token(STAFF)) as client:
-        for bad in ({"since": "x"}, {"since": str(end + 1_000)}, {"since": "-1"}, {"since": "9" * 30}):
-            assert "no cursor of this log" in (await client.refused(STOCK, **bad))["message"]
+        for bad in ("x", "-1", "9" * 30):
+            assert "no position in the log" in (await client.refused(STOCK, since=bad))["message"]
+        assert "no cursor of this log" in (await client.refused(STOCK, since=str(end + 1_000)))["message"]
         assert "101 SKUs" in (await client.refused(STOCK, skus=["A"] * 101))["message"]
         assert "0 SKUs" in (await client.refused(STOCK, skus=[]))["message"]
         assert "'order.eaten'" in (await client.refused(EVENTS, types=["order.eaten"]))["message"]
