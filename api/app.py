@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
 
 from adapters.wiring import Kontor
@@ -57,12 +58,11 @@ def create_app(
             app.state.effect_gauges = EffectGauges(kontor.effects)
             yield
 
-    app = FastAPI(
-        title="Kontor",
-        lifespan=lifespan,
-        docs_url="/docs" if development else None,
-        redoc_url=None,
-        openapi_url="/openapi.json" if development else None,
+    # The interactive documentation brings its scripts along instead of loading them from the web.
+    app = (
+        FastAPIOffline(title="Kontor", lifespan=lifespan, redoc_url=None)
+        if development
+        else FastAPI(title="Kontor", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     )
     app.state.draining = False  # set by whoever is about to end the process, see `api.health`
     app.state.development = development
@@ -89,7 +89,7 @@ def create_app(
         multipart_uploads_enabled=False,
     )
     app.add_route(GRAPHQL_PATH, graphql.posted, methods=["POST"], include_in_schema=False)
-    app.include_router(graphql)
+    app.include_router(graphql, include_in_schema=False)  # its schema is its own documentation
     app.include_router(rest_commands.router)
     app.include_router(payments.router)
     app.include_router(jwks.router)

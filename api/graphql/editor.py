@@ -1,12 +1,14 @@
 """The editor of development: GraphiQL with tabs that are ready to be sent.
 
 The page is Strawberry's, with another script: it opens EXAMPLES, and remembers, until it is closed, the access token
-that `signIn` answers with. GraphiQL's own scripts come from the web, with digests; without them the page says so.
+that `signIn` answers with. GraphiQL's own scripts come from the web, with digests; where they are not reached the page
+is a plain editor of its own, with the same examples.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -90,34 +92,7 @@ query Events($since: Cursor, $types: [String!], $actor: String) {
 
 _SCRIPT_BEGINS: Final = "const EXAMPLE_QUERY"
 _SCRIPT_ENDS: Final = "</script>"
-_LOADING: Final = ">Loading...<"
-_LOADING_FROM_THE_WEB: Final = (
-    ">The editor&#39;s scripts come from the web (unpkg.com). If it does not appear, this browser cannot reach them: "
-    "send requests to this address by other means.<"
-)
-# A token that is refused is forgotten, or nobody could sign in again.
-_SCRIPT: Final = """
-      let token = null;
-      const wanted = Object.fromEntries(new URLSearchParams(window.location.search));
-      async function send(url, options) {
-        const headers = new Headers(options.headers);
-        if (token && !headers.has("authorization")) headers.set("authorization", `Bearer ${token}`);
-        const answer = await fetch(url, { ...options, headers });
-        const told = await answer.clone().json().catch(() => ({}));
-        token = told.data?.signIn?.tokens?.accessToken ?? token;
-        if (told.errors?.some((error) => error.extensions?.code === "UNAUTHENTICATED")) token = null;
-        return answer;
-      }
-      const root = ReactDOM.createRoot(document.getElementById("graphiql"));
-      root.render(React.createElement(GraphiQL, {
-        fetcher: GraphiQL.createFetcher({ url: window.location.href.split("?")[0], fetch: send }),
-        plugins: [GraphiQLPluginExplorer.explorerPlugin()],
-        defaultEditorToolsVisibility: "variables",
-        defaultTabs: wanted.q ? [{ query: wanted.q }] : EXAMPLES,
-        variables: wanted.variables,
-        inputValueDeprecation: true,
-      }));
-    """
+_SCRIPT: Final = Path(__file__).with_suffix(".js").read_text()
 
 
 def page() -> str:
@@ -129,8 +104,7 @@ def page() -> str:
     tabs = [{"query": each.query, "variables": _json(each.variables, indent=2)} for each in EXAMPLES]
     # In a script, "<" could end it.
     examples = _json(tabs).replace("<", "\\u003c")
-    script = f"const EXAMPLES = {examples};{_SCRIPT}"
-    return f"{before}{script}{end}{after}".replace(_LOADING, _LOADING_FROM_THE_WEB)
+    return f"{before}const EXAMPLES = {examples};\n{_SCRIPT}{end}{after}"
 
 
 def _json(value: Any, *, indent: int = 0) -> str:
