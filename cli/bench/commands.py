@@ -21,6 +21,9 @@ from cli.bench.graphql import document_as_text as graphql_as_text
 from cli.bench.graphql import judged as judged_graphql
 from cli.bench.growth import EVENTS_MIN, Growth, require_room
 from cli.bench.installed import own_installation
+from cli.bench.mix import CUSTOMERS_TO_STAFF, MixBench
+from cli.bench.mix import document_as_text as mix_as_text
+from cli.bench.mix import judged as judged_mix
 from cli.bench.report import document_as_text, flatness, growth_as_text, judged, rows_of
 from cli.bench.server import Server, given_server, own_server
 from cli.bench.views import STAGES, ViewsBench
@@ -269,3 +272,36 @@ def graphql(
     rows = bench.measure()
     document = {"machine": describing, "rows": rows, "goals": judged_graphql(rows)}
     print(json.dumps(document, indent=2) if as_json else graphql_as_text(document))
+
+
+@app.command("mix")
+@one_sentence
+def mix(
+    *,
+    rate: Annotated[float, typer.Option(min=1, max=600_000, help="requests a minute")] = 10_000,
+    seconds: Annotated[float, typer.Option(min=0.1, max=3_600, help="how long each run is measured")] = 30.0,
+    customers: Annotated[int, typer.Option(min=1, max=1_000, help="people who buy; one of STAFF for each six")] = 24,
+    seed: Annotated[int, typer.Option(help="draws the arrivals and what is asked")] = 1,
+    idle_wait: IdleWait = IDLE_WAIT_S,
+    as_json: AsJson = False,
+) -> None:
+    """What people wait under an open loop: 90 % reads, 10 % mutations, signed in, everything on this machine.
+
+    Asks the running stack (`kontor up`), and writes products and orders that stay there; not in production. Arrivals
+    are Poisson and do not wait for answers; latencies count from the scheduled arrival; every answer is checked. The
+    limit is the bare HTTP server under the same arrivals in the same run.
+
+    Exit codes: 0 measured, whether goals are met or not; 1 not, one sentence on stderr says why."""
+    settings = load_settings()
+    bench = MixBench(
+        settings=settings, http_url=f"http://{settings.http_host}:{settings.http_port}", rate=rate, seconds=seconds,
+        customers=customers, seed=seed, idle_wait_s=idle_wait, say=say,
+    )  # fmt: skip
+    with given_server(settings.postgres_url) as server:
+        describing = machine.described(server)
+    rows = bench.measure()
+    document = {
+        "machine": describing, "requests_per_minute": rate, "seconds": seconds,
+        "people": customers + max(2, customers // CUSTOMERS_TO_STAFF), "rows": rows, "goals": judged_mix(rows),
+    }  # fmt: skip
+    print(json.dumps(document, indent=2) if as_json else mix_as_text(document))

@@ -113,7 +113,7 @@ class GraphqlBench:
         headers = (("authorization", f"Bearer {token}"),)
         bodies = {asked: _body(document, variables[asked]) for asked, document in DOCUMENTS.items()}
         environment = {**os.environ, **environment_of(self.settings)}
-        ports = {name: servers.enter_context(_serving(name, environment)) for name in NAMES if name != BARE}
+        ports = {name: servers.enter_context(serving(name, environment)) for name in NAMES if name != BARE}
         answers = {}
         for asked, body in bodies.items():
             given = {
@@ -122,7 +122,7 @@ class GraphqlBench:
             answers[asked] = given[COMPILED]
             _require_alike(asked, given)
         known = [(b64encode(bodies[asked]).decode(), b64encode(answer).decode()) for asked, answer in answers.items()]
-        ports = {BARE: servers.enter_context(_serving(BARE, environment, json.dumps(known)))} | ports
+        ports = {BARE: servers.enter_context(serving(BARE, environment, json.dumps(known)))} | ports
         questions = {
             (name, asked): Question(port, "/graphql", headers, body)
             for asked, body in bodies.items()
@@ -151,7 +151,7 @@ def _body(document: str, variables: Mapping[str, Any]) -> bytes:
 
 
 @contextmanager
-def _serving(name: str, environment: Mapping[str, str], told: str = "") -> Iterator[int]:
+def serving(name: str, environment: Mapping[str, str], told: str = "") -> Iterator[int]:
     """A server of ours and its port; it ends with the block. Raises Problem when it does not start.
 
     `told` is the line that it reads first: answers of 20 orders are longer than a variable of the environment may be.

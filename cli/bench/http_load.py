@@ -33,7 +33,15 @@ class Question:
         return "\r\n".join([*lines, f"content-length: {len(self.body)}", "", ""]).encode() + self.body
 
 
-class _Client(asyncio.Protocol):
+class Refused(Problem):
+    """Anything but a 200 with its length; `status` as the server says it."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__(f"The server answered {answer!r}")
+        self.status = answer[9:12].decode(errors="replace")
+
+
+class Client(asyncio.Protocol):
     """One connection; `answer` is the next answer's body."""
 
     def __init__(self) -> None:
@@ -51,11 +59,11 @@ class _Client(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._seen += data
         head = self._seen.find(END_OF_HEAD)
-        if head < 0 or self._waiting is None:
+        if head < 0 or self._waiting is None or self._waiting.done():
             return
         begins = self._seen.lower().find(LENGTH, 0, head + 2)
         if begins < 0 or not self._seen.startswith(b"HTTP/1.1 200"):
-            self._waiting.set_exception(Problem(f"The server answered {bytes(self._seen[:300])!r}"))
+            self._waiting.set_exception(Refused(bytes(self._seen[:300])))
             return
         length = int(self._seen[begins + len(LENGTH) : self._seen.index(b"\r", begins)])
         whole = head + len(END_OF_HEAD) + length
@@ -65,18 +73,19 @@ class _Client(asyncio.Protocol):
             self._waiting.set_result(body)
 
     async def answer(self, request: bytes) -> bytes:
-        """Raises Problem for anything but a 200 with its length."""
+        """Raises Refused for anything but a 200 with its length, Problem when the connection is closed before."""
         self._waiting = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         return await self._waiting
 
     def close(self) -> None:
-        self._transport.close()
+        """Nothing more comes, whatever was under way."""
+        self._transport.abort()
 
 
 async def asked_once(question: Question) -> bytes:
     """The body of one answer. Raises Problem, OSError."""
-    client = await _connected(question)
+    client = await connected(question.port)
     try:
         return await client.answer(question.request)
     finally:
@@ -85,13 +94,13 @@ async def asked_once(question: Question) -> bytes:
 
 async def loaded(question: Question, *, clients: int, seconds: float) -> dict[str, Any]:
     """Answers a second and their latencies, with this many clients that never pause; after WARM_UP_S uncounted."""
-    connections = [await _connected(question) for _ in range(clients)]
+    connections = [await connected(question.port) for _ in range(clients)]
     begin = perf_counter() + WARM_UP_S
     stop = begin + seconds
     took: list[float] = []
     request = question.request
 
-    async def repeat(client: _Client) -> None:
+    async def repeat(client: Client) -> None:
         while (started := perf_counter()) < stop:
             await client.answer(request)
             if started >= begin:
@@ -114,6 +123,7 @@ def figures(took: Sequence[float], seconds: float) -> dict[str, Any]:
     }
 
 
-async def _connected(question: Question) -> _Client:
-    _, client = await asyncio.get_running_loop().create_connection(_Client, "127.0.0.1", question.port)
+async def connected(port: int) -> Client:
+    """A connection of its own. Raises OSError."""
+    _, client = await asyncio.get_running_loop().create_connection(Client, "127.0.0.1", port)
     return client

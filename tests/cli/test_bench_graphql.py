@@ -17,9 +17,9 @@ from cli.bench.graphql import (
     PLAIN,
     SEARCH,
     _require_alike,
-    _serving,
     document_as_text,
     judged,
+    serving,
 )
 from cli.bench.graphql_servers import NAMES
 from cli.bench.http_load import Question, asked_once, figures
@@ -75,7 +75,7 @@ async def test_an_answer_that_comes_in_pieces_is_whole_and_anything_but_200_is_t
 
 def test_the_limit_gives_answers_of_any_length() -> None:
     asked, answer = b'{"query":"{ views { name } }"}', b"x" * 300_000
-    with _serving(BARE, os.environ, json.dumps([[b64encode(asked).decode(), b64encode(answer).decode()]])) as port:
+    with serving(BARE, os.environ, json.dumps([[b64encode(asked).decode(), b64encode(answer).decode()]])) as port:
         assert asyncio.run(asked_once(Question(port, "/graphql", (), asked))) == answer
 
 
