@@ -6,7 +6,7 @@ import base64
 import hmac
 import json
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -15,6 +15,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from adapters import access_tokens
 from adapters.access_tokens import ACCESS_TOKEN_S, ISSUER, TOKEN_LENGTH_MAX, AccessTokens, decoded_seeds, key_id
 from api.security import actor_of
 from domain.errors import Unauthenticated
@@ -156,3 +157,30 @@ def test_seeds_are_read_as_the_settings_write_them() -> None:
     seeds = [base64.b64encode(bytes([n]) * 32).decode() for n in range(3)]
     assert decoded_seeds(seeds[0], "") == [bytes(32)]
     assert decoded_seeds(seeds[0], f"{seeds[1]}, {seeds[2]}") == [bytes([n]) * 32 for n in range(3)]
+
+
+def test_a_token_that_was_good_is_known_until_it_expires() -> None:
+    tokens, session = AccessTokens(SEED), uuid4()
+    token = tokens.issue(uuid4(), [Role.STAFF], session, now=datetime.now(UTC) - timedelta(seconds=ACCESS_TOKEN_S - 2))
+    assert tokens.verify(token)[2] == session
+    give_up_at = time.monotonic() + 20
+
+    def while_it_is_good() -> None:
+        while time.monotonic() < give_up_at:
+            tokens.verify(token)
+            time.sleep(0.05)
+
+    with pytest.raises(Unauthenticated):
+        while_it_is_good()
+
+
+def test_no_more_tokens_are_known_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access_tokens, "KNOWN_MAX", 2)
+    tokens, now = AccessTokens(SEED), datetime.now(UTC)
+    for _ in range(5):
+        assert tokens.verify(tokens.issue(uuid4(), [], uuid4(), now=now))
+    assert len(tokens._known) == 2
+    forged = AccessTokens(b"f" * 32).issue(uuid4(), [], uuid4(), now=now)
+    with pytest.raises(Unauthenticated):
+        tokens.verify(forged)
+    assert forged not in tokens._known

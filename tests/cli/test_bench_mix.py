@@ -80,10 +80,15 @@ async def test_who_finds_no_room_is_told_as_failed_and_not_sent() -> None:
         await let_go.wait()
         writer.write(ANSWER)
 
+    coming = iter([lambda: None] * 3 + [let_go.set])
+
+    def ask() -> Plain:
+        asyncio.get_running_loop().call_soon(next(coming))
+        return Plain()
+
     async with server(answer) as port:
         loop = OpenLoop(port, in_flight_max=2)
-        asyncio.get_running_loop().call_later(0.3, let_go.set)
-        await loop.run([0.0, 0.01, 0.02, 0.03], Plain, warm_up_s=0.0)
+        await loop.run([0.0, 0.01, 0.02, 0.03], ask, warm_up_s=0.0)
     row = loop.kinds["any"].as_row(1.0)
     assert (row["requests"], row["errors"], row["codes"]) == (4, 2, {NO_ROOM: 2})
 
@@ -96,8 +101,8 @@ async def test_other_answers_and_none_are_counted_by_what_they_were() -> None:
         writer.write(told) if told else writer.close()
 
     async with server(answer) as port:
-        loop = OpenLoop(port, in_flight_max=1)
-        await loop.run([0.0, 0.5, 1.0], Plain, warm_up_s=0.0)
+        loop = OpenLoop(port)
+        await loop.run([0.0, 0.1, 0.2], Plain, warm_up_s=0.0)
     assert loop.kinds["any"].as_row(1.0)["codes"] == {"HTTP 503": 1, CLOSED: 1}
 
     async with server(lambda _: asyncio.sleep(0)) as port:
