@@ -104,14 +104,17 @@ class Packed(NamedTuple):
 def packed(append: Append, rows: Iterable[PendingRow]) -> Packed:
     """The append with its events."""
     command_id = append.command_id.bytes
-    correlation_id = command_id if append.correlation_id is append.command_id else append.correlation_id.bytes
-    usual, causes = _cause(append.causation_id), append.causes
+    usual_correlation = command_id if append.correlation_id is append.command_id else append.correlation_id.bytes
+    usual_cause, causes, correlations = _cause(append.causation_id), append.causes, append.correlations
     actor = repeated_text_field(append.actor)
     pieces: list[bytes] = []
     count = 0
     for aggregate_id, version, topic, state, schema_version, context in rows:
         kind = _kind_fields(topic, context)
-        causation = _cause(causes.get((aggregate_id, version), append.causation_id)) if causes else usual
+        causation, correlation_id = usual_cause, usual_correlation
+        if causes and (cause := causes.get((aggregate_id, version))) is not None:
+            causation = _cause(cause)
+            correlation_id = correlations[cause].bytes if cause in correlations else usual_correlation
         length = _EVENT_LENGTH + len(causation) + len(kind) + len(actor) + _FIELD_HEAD + len(state)
         head = _EVENT.pack(
             length, _EVENT_FIELDS, UUID_OID, 16, aggregate_id.bytes, BIGINT_OID, 8, version,

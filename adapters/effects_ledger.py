@@ -31,10 +31,10 @@ State = Literal["waiting", "done", "given_up"]
 BreakerState = Literal["closed", "open", "half_open"]
 
 _PLAN: Final = """
-INSERT INTO effects (event_id, effect, subject_id, due_at, give_up_at)
-SELECT event_id, effect, subject_id, coalesce(due_at, clock_timestamp()), give_up_at
-FROM unnest(%b::uuid[], %b::text[], %b::uuid[], %b::timestamptz[], %b::timestamptz[])
-    AS p (event_id, effect, subject_id, due_at, give_up_at)
+INSERT INTO effects (event_id, effect, subject_id, due_at, give_up_at, correlation_id)
+SELECT event_id, effect, subject_id, coalesce(due_at, clock_timestamp()), give_up_at, correlation_id
+FROM unnest(%b::uuid[], %b::text[], %b::uuid[], %b::timestamptz[], %b::timestamptz[], %b::uuid[])
+    AS p (event_id, effect, subject_id, due_at, give_up_at, correlation_id)
 ON CONFLICT DO NOTHING
 """
 # Whatever else waits for the subject, between two attempts, may find things changed.
@@ -59,7 +59,8 @@ WITH due AS (
 )
 UPDATE effects e SET attempts = attempts + 1, claimed_until = clock_timestamp() + make_interval(secs => %s)
 FROM due WHERE e.event_id = due.event_id AND e.effect = due.effect
-RETURNING e.event_id, e.effect, e.subject_id, e.state, e.planned_at, e.due_at, e.give_up_at, e.attempts, e.last_error
+RETURNING e.event_id, e.effect, e.subject_id, e.state, e.planned_at, e.due_at, e.give_up_at, e.attempts, e.last_error,
+    e.correlation_id
 """
 _DONE: Final = """
 UPDATE effects e SET state = 'done', ended_at = clock_timestamp(), claimed_until = NULL
@@ -81,7 +82,8 @@ FROM unnest(%b::uuid[], %b::text[], %b::bigint[]) AS r (event_id, effect, attemp
 WHERE e.event_id = r.event_id AND e.effect = r.effect AND e.attempts = r.attempts AND e.state = 'waiting'
 """
 _NEWEST: Final = """
-SELECT event_id, effect, subject_id, state, planned_at, due_at, give_up_at, attempts, last_error FROM effects
+SELECT event_id, effect, subject_id, state, planned_at, due_at, give_up_at, attempts, last_error, correlation_id
+FROM effects
 WHERE state = ANY(%s) AND (%s::uuid IS NULL OR subject_id = %s) ORDER BY number DESC LIMIT %s
 """
 # What was given up has another time as long as the first.
@@ -111,7 +113,8 @@ ON CONFLICT (kind) DO UPDATE SET state = excluded.state, reason = excluded.reaso
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """One row of the ledger. `attempts` counts those that were begun."""
+    """One row of the ledger. `attempts` counts those that were begun; what was planned before there were correlations
+    has none."""
 
     event_id: UUID
     effect: str
@@ -122,6 +125,7 @@ class Effect:
     give_up_at: datetime | None
     attempts: int
     last_error: str
+    correlation_id: UUID | None = None
 
     @property
     def kind(self) -> str:
@@ -154,6 +158,7 @@ def planning(changes: Iterable[Planned | Dropped]) -> list[tuple[str, list[Packe
             about,
             timestamps([row.due_at for row in rows]),
             timestamps([row.give_up_at for row in rows]),
+            uuids([row.correlation_id for row in rows]),
         ]
         statements.append((_PLAN, columns))
         statements.append((_HURRY, [texts([row.kind for row in rows]), about]))

@@ -27,6 +27,9 @@ _COLUMNS: Final = (
 )
 _MAPPER: Final = EventMapper()
 # Halves what is left until one place is: the first whose event, or the one after it, is later than the moment.
+_LAST_CORRELATION: Final = """
+SELECT correlation_id FROM events WHERE originator_id = %s ORDER BY originator_version DESC LIMIT 1
+"""
 _LATER: Final = """
 WITH RECURSIVE sought (low, high) AS (
     SELECT 1::bigint, (SELECT coalesce(max(notification_id), 0) + 1 FROM events)
@@ -98,6 +101,7 @@ class LogRecord(NamedTuple):
             version=self.version,
             position=self.position,
             recorded_at=self.recorded_at,
+            correlation_id=self.correlation_id,
         )
 
 
@@ -174,6 +178,12 @@ class EventLog:
             found = await connection.execute(_NEXT_VERSION.encode(), {"id": aggregate_id, "position": position})
             row = await found.fetchone()
         return 0 if row is None else int(row[0])
+
+    async def last_correlation(self, aggregate_id: UUID) -> UUID | None:
+        """The correlation of the aggregate's latest event; None where there is no such aggregate."""
+        async with self._pool.connection() as connection:
+            row = await (await connection.execute(_LAST_CORRELATION.encode(), [aggregate_id])).fetchone()
+        return None if row is None else row[0]
 
     async def position_at(self, moment: datetime) -> int:
         """How far the log was at a moment: everything up to this position had been recorded, and nothing after it."""

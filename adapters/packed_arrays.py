@@ -120,9 +120,10 @@ class PackedArrayDumper(Dumper):
 psycopg.adapters.register_dumper(PackedArray, PackedArrayDumper)
 
 
-def uuids(values: Sequence[UUID]) -> PackedArray:
+def uuids(values: Sequence[UUID | None]) -> PackedArray:
     """A uuid[]."""
-    return PackedArray(array(UUID_OID, len(values), map(uuid_element, values)))
+    elements = [_NULL if value is None else uuid_element(value) for value in values]
+    return PackedArray(array(UUID_OID, len(values), elements))
 
 
 def texts(values: Sequence[str]) -> PackedArray:

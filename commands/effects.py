@@ -17,6 +17,7 @@ class Planned:
     subject_id: UUID
     due_at: datetime | None = None  # None: at once
     give_up_at: datetime | None = None
+    correlation_id: UUID | None = None  # the event's: what is recorded of the effect has it, too
 
     @property
     def kind(self) -> str:

@@ -228,6 +228,7 @@ class _Execution:
     digest: bytes
     correlation_id: UUID
     causation_id: UUID | None
+    correlations: Mapping[UUID, UUID]
     keyed: bool
 
 
@@ -250,8 +251,9 @@ class Pipeline:
         idempotency_key: str | None = None,
         causation_id: UUID | None = None,
         correlation_id: UUID | None = None,
+        correlations: Mapping[UUID, UUID] | None = None,
     ) -> Outcome:
-        """Decide and store; return when it is durable.
+        """Decide and store; return when it is durable. `correlations` are of the events that `Work.caused` names.
 
         With an idempotency key a second call changes nothing and answers with the first's result
         (`replayed`). Raises DomainError for what a person can correct (nothing is stored, except the
@@ -269,6 +271,7 @@ class Pipeline:
             request_digest(request, key=self._ports.digest_key) if keyed else b"",
             correlation_id or command_id,
             causation_id,
+            correlations or {},
             keyed,
         )
         with self._ports.meter.measured(command.name):
@@ -350,6 +353,7 @@ class Pipeline:
                 causation_id=execution.causation_id,
                 events=events,
                 causes=work.causes,
+                correlations=execution.correlations,
             )
             heads = await self._ports.store.append(append) or heads
         if result.after is not None:

@@ -51,6 +51,7 @@ class Append:
     events: Sequence[PendingEvent] = field(default_factory=tuple)
     # By aggregate and version, of events that have a cause of their own.
     causes: Mapping[tuple[UUID, int], UUID] = field(default_factory=dict)
+    correlations: Mapping[UUID, UUID] = field(default_factory=dict)  # by cause, where it is not the command's own
 
 
 class VersionConflict(Exception):

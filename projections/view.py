@@ -29,6 +29,7 @@ class Recorded(Struct, frozen=True, kw_only=True):
     version: int
     position: int
     recorded_at: datetime
+    correlation_id: UUID | None = None  # always there in the log
 
 
 class Row(Protocol):

@@ -25,19 +25,23 @@ def doers(kontor: Kontor) -> Mapping[str, Do]:
     """By kind."""
 
     async def settle_payment(effect: Effect) -> None:
-        await settle(kontor, effect.subject_id)
+        await settle(kontor, effect.subject_id, correlation_id=effect.correlation_id)
 
     async def expire_order(effect: Effect) -> None:
         # By the clock of this machine, which may think otherwise than the database's.
         command = ExpireHolds(order_id=OrderId(effect.subject_id))
-        outcome = await kontor.pipeline.execute(command, actor=ACTOR, causation_id=effect.event_id)
+        outcome = await kontor.pipeline.execute(
+            command, actor=ACTOR, causation_id=effect.event_id, correlation_id=effect.correlation_id
+        )
         if getattr(outcome.aggregate, "status", None) is OrderStatus.RESERVED:
             raise NotYet(f"order {effect.subject_id} is RESERVED, and it is not yet time by this machine's clock")
 
     async def send_mail(effect: Effect) -> None:
         template = effect.effect.partition(".")[2]
         event_id, subject_id = effect.event_id, effect.subject_id
-        name = uuid5(event_id, effect.effect)
-        await send(kontor, effect_id=name, event_id=event_id, template=template, subject_id=subject_id)
+        await send(
+            kontor, effect_id=uuid5(event_id, effect.effect), event_id=event_id, template=template,
+            subject_id=subject_id, correlation_id=effect.correlation_id,
+        )  # fmt: skip
 
     return {"payment": settle_payment, "order": expire_order, MAIL: send_mail}

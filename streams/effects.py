@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -57,8 +58,8 @@ def effects_follower(wake: Callable[[Collection[str]], None], *, mails: bool) ->
         changes: list[Planned | Dropped] = []
         for recorded in events:
             about = (recorded.event, event_id(recorded.aggregate_id, recorded.version), recorded.recorded_at)
-            changes += checkout.effects_of(*about)
-            changes += notifications.effects_of(*about) if mails else ()
+            called_for = [*checkout.effects_of(*about), *(notifications.effects_of(*about) if mails else ())]
+            changes += (_correlated(change, recorded) for change in called_for)
         if not changes:
             return None
         await transaction.plan(changes)
@@ -70,6 +71,11 @@ def effects_follower(wake: Callable[[Collection[str]], None], *, mails: bool) ->
         return planned
 
     return Follower(name="effects", follows=None, apply=apply)
+
+
+def _correlated(change: Planned | Dropped, recorded: Recorded) -> Planned | Dropped:
+    """What follows from the effect has followed from the request, too."""
+    return replace(change, correlation_id=recorded.correlation_id) if isinstance(change, Planned) else change
 
 
 class Effects:

@@ -7,7 +7,8 @@ second time, with the same Message-ID: SMTP knows no idempotency, and a mail twi
 
 from __future__ import annotations
 
-from typing import Final, TypeVar
+from functools import partial
+from typing import Final, TypedDict, TypeVar
 from uuid import UUID
 
 import structlog
@@ -28,6 +29,16 @@ log = structlog.get_logger()
 A = TypeVar("A", bound=Aggregate)
 Subject = Order | User | EmailClaim
 
+
+class _About(TypedDict):
+    """What is recorded of every mail."""
+
+    effect_id: UUID
+    event_id: UUID
+    template: MailTemplate
+    user_id: UserId
+
+
 ACTOR: Final = Actor.system("mailing")
 # Why a mail failed for which no server was asked.
 ERASED: Final = "erased"
@@ -45,6 +56,7 @@ async def send(
     event_id: UUID,
     template: str,
     subject_id: UUID,
+    correlation_id: UUID | None = None,
 ) -> None:
     """Send the mail of this effect, unless it is recorded as sent or failed; return when it is recorded.
 
@@ -62,9 +74,10 @@ async def send(
         log.info("no_mail", template=template, subject_id=str(subject_id), effect_id=str(effect_id))
         return
     email, name = await kontor.personal_data.open([(owner.id, owner.email), (owner.id, owner.name)])
-    whose = UserId(owner.id)
+    about: _About = {"effect_id": effect_id, "event_id": event_id, "template": wanted, "user_id": UserId(owner.id)}
+    record = partial(_recorded, kontor, about, correlation_id)
     if email is None or name is None:
-        await _failed(kontor, effect_id, event_id, wanted, whose, ERASED)
+        await record(ERASED)
         return
     if email.endswith(NOBODYS):
         return
@@ -76,18 +89,19 @@ async def send(
             Mail(message_id=str(effect_id), to=email, subject=mail.subject, text=mail.text, html=mail.html)
         )
     except MailRefused as refused:
-        await _failed(kontor, effect_id, event_id, wanted, whose, str(refused))
-        return
-    sent = RecordMailSent(effect_id=effect_id, event_id=event_id, template=wanted, user_id=whose)
-    await kontor.pipeline.execute(sent, actor=ACTOR, causation_id=event_id)
+        await record(str(refused))
+    else:
+        await record(None)
 
 
-async def _failed(
-    kontor: Kontor, effect_id: UUID, event_id: UUID, template: MailTemplate, user_id: UserId, reason: str
-) -> None:
-    log.warning("mail_failed", template=template.value, effect_id=str(effect_id), reason=reason)
-    failed = RecordMailFailed(effect_id=effect_id, event_id=event_id, template=template, user_id=user_id, reason=reason)
-    await kontor.pipeline.execute(failed, actor=ACTOR, causation_id=event_id)
+async def _recorded(kontor: Kontor, about: _About, correlation_id: UUID | None, failed_for: str | None) -> None:
+    command: RecordMailSent | RecordMailFailed = RecordMailSent(**about)
+    if failed_for is not None:
+        log.warning(
+            "mail_failed", template=about["template"].value, effect_id=str(about["effect_id"]), reason=failed_for
+        )
+        command = RecordMailFailed(**about, reason=failed_for)
+    await kontor.pipeline.execute(command, actor=ACTOR, causation_id=about["event_id"], correlation_id=correlation_id)
 
 
 async def _subject(kontor: Kontor, template: MailTemplate, subject_id: UUID) -> Subject | None:

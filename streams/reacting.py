@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
@@ -46,15 +46,16 @@ async def react(pipeline: Pipeline, recorded: Recorded) -> None:
     """Execute what follows from one event; returns when it is stored."""
     command = follow_up(recorded.event)
     if command is not None:
-        event = str(event_id(recorded.aggregate_id, recorded.version))
-        await _execute(pipeline, command, key=event, cause=UUID(event))
+        cause = event_id(recorded.aggregate_id, recorded.version)
+        about = {"causation_id": cause, "correlation_id": recorded.correlation_id}
+        await _execute(pipeline, command, idempotency_key=str(cause), **about)
 
 
-async def _execute(pipeline: Pipeline, command: object, *, key: str | None, cause: UUID | None) -> None:
-    """However long infrastructure is away."""
+async def _execute(pipeline: Pipeline, command: object, **how: Any) -> None:
+    """However long infrastructure is away; `how` as `Pipeline.execute` takes it."""
     while True:
         try:
-            await pipeline.execute(command, actor=ACTOR, idempotency_key=key, causation_id=cause)
+            await pipeline.execute(command, actor=ACTOR, **how)
             return
         except (Conflict, Overloaded, StoreUnavailable, *AWAY) as error:
             log.warning("checkout_waits", command=type(command).__name__, error=str(error))
@@ -79,5 +80,10 @@ async def react_in_turn(pipeline: Pipeline, events: Sequence[Recorded]) -> None:
             if follow_up(recorded.event) is not None:
                 before = {task for task in [last.get(recorded.aggregate_id)] if task is not None}
                 last[recorded.aggregate_id] = group.create_task(in_turn(recorded, before))
+    correlations = {
+        event_id(recorded.aggregate_id, recorded.version): recorded.correlation_id
+        for recorded in events
+        if recorded.correlation_id is not None
+    }
     for command in reservations(recorded.event for recorded in events):
-        await _execute(pipeline, command, key=None, cause=None)
+        await _execute(pipeline, command, correlations=correlations)

@@ -34,8 +34,8 @@ class NotYet(Exception):
     """What is wanted is neither done nor refused: look again later."""
 
 
-async def settle(kontor: Kontor, order_id: UUID) -> None:
-    """Returns when nothing is owed for the order's payment any more.
+async def settle(kontor: Kontor, order_id: UUID, *, correlation_id: UUID | None = None) -> None:
+    """Returns when nothing is owed for the order's payment any more; what it records has this correlation.
 
     Raises NotYet, GatewayAway or GatewayRefused, and what the pipeline raises. Safe to repeat."""
     for _ in range(STEPS_MAX):
@@ -54,7 +54,9 @@ async def settle(kontor: Kontor, order_id: UUID) -> None:
         command = await _done(kontor.gateway, step, order, payment)
         causation_id = event_id(payment.id, payment.version)
         try:
-            outcome = await kontor.pipeline.execute(command, actor=ACTOR, causation_id=causation_id)
+            outcome = await kontor.pipeline.execute(
+                command, actor=ACTOR, causation_id=causation_id, correlation_id=correlation_id
+            )
         except IllegalTransition as late:  # a webhook was faster, or the order changed: the next look says what now
             log.info("payment_moved_meanwhile", payment=str(payment.id), step=step, error=str(late))
             continue

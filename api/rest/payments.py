@@ -111,8 +111,15 @@ async def _handled(kontor: Kontor, event: _Envelope, told: _Told) -> Response:
     if (answer := _not_ours(payment, event, told)) is not None:
         return answer
     wish = _command(event.type, payment.id, told)
+    # What the provider tells has followed from what was asked of the order last.
+    correlation_id = await kontor.log.last_correlation(payment.order_id)
     try:
-        await kontor.pipeline.execute(wish, actor=PROVIDER, idempotency_key=event.id[:EVENT_ID_LENGTH_MAX])
+        await kontor.pipeline.execute(
+            wish,
+            actor=PROVIDER,
+            idempotency_key=event.id[:EVENT_ID_LENGTH_MAX],
+            correlation_id=correlation_id,
+        )
     except (Conflict, IdempotencyInProgress) as busy:
         return problem(503, "UNAVAILABLE", f"{busy.message} Send the event again.")
     except DomainError as refusal:

@@ -239,3 +239,19 @@ async def test_a_terminated_server_process_loses_and_doubles_nothing(kontor: Kon
             await asyncio.sleep(0.02)
         await killer
     assert len(await kontor.log.after(0, limit=1000)) == 200
+
+
+async def test_of_what_is_stored_together_each_has_the_correlation_of_its_cause(kontor: Kontor) -> None:
+    first, second, third = opened("A"), opened("B"), opened("C")
+    causes = {(first.id, 1): UUID(int=1), (second.id, 1): UUID(int=2)}
+    append = append_of(first, second, third)
+    append.causes, append.correlations = causes, {UUID(int=1): UUID(int=11)}
+    await kontor.store.append(append)
+    records = {each.aggregate_id: each for each in await kontor.log.after(0, limit=10)}
+    assert {name: (records[name].causation_id, records[name].correlation_id) for name in records} == {
+        first.id: (UUID(int=1), UUID(int=11)),
+        second.id: (UUID(int=2), append.command_id),
+        third.id: (None, append.command_id),
+    }
+    assert await kontor.log.last_correlation(first.id) == UUID(int=11)
+    assert await kontor.log.last_correlation(uuid4()) is None

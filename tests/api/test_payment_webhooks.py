@@ -349,3 +349,10 @@ async def test_the_gateway_that_kontor_up_starts_reaches_its_api(stack: Stack) -
         else:
             raise AssertionError(listed)
     assert json.loads(stack.run("gateway", "ledger").stdout)["sums"]["GBP"]["captured"] >= 510
+
+
+async def test_what_the_provider_tells_has_followed_from_what_was_asked_of_the_order(shop: Shop) -> None:
+    payment = await shop.payment()
+    placing = await shop.kontor.log.last_correlation(payment.order_id)
+    assert await shop.tell(event_of(AUTHORISED, payment)) == (200, {"outcome": "done"})
+    assert placing == await shop.kontor.log.last_correlation(payment.id)
