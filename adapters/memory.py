@@ -237,6 +237,20 @@ class MemoryWebhookSecrets:
 
 
 @dataclass(slots=True)
+class MemoryWebhookTests:
+    """See `commands.ports.WebhookTests`. `posted` has the addresses, `problem` is what is said of the next."""
+
+    posted: list[str] = field(default_factory=list)
+    problem: str = ""
+
+    async def post(self, endpoint_id: UUID, url: str, *, test_id: UUID, now: datetime) -> str:
+        """See `commands.ports.WebhookTests.post`."""
+        del endpoint_id, test_id, now
+        self.posted.append(url)
+        return self.problem
+
+
+@dataclass(slots=True)
 class MemoryEffects:
     """See `commands.ports.Effects`. `planned` has the subject of each event's effect."""
 
@@ -317,6 +331,7 @@ def memory_ports() -> Ports:
         sessions=MemorySessions(personal_data),
         mfa=MemoryMfa(personal_data),
         webhook_secrets=MemoryWebhookSecrets(),
+        webhook_tests=MemoryWebhookTests(),
         account_tokens=MemoryAccountTokens(personal_data.is_destroyed),
         effects=MemoryEffects(),
         order_numbers=MemoryOrderNumbers(),

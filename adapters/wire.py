@@ -14,11 +14,15 @@ from functools import cache, lru_cache
 from typing import Final
 from uuid import UUID
 
+import msgspec
+
 from adapters.log import LogRecord
 from domain import aggregate_type_of
 from domain.identity import event_id_text
 
 TYPE_PREFIX: Final = "kontor."
+TEST_TYPE: Final = f"{TYPE_PREFIX}webhook.test"
+_JSON: Final = "application/json"
 
 
 class NotOurs(Exception):
@@ -67,13 +71,35 @@ def _headers_of_type(event_type: str, schema_version: int) -> tuple[tuple[str, b
         ("ce_source", f"/kontor/{aggregate_type_of(event_type)}".encode()),
         ("ce_type", f"{TYPE_PREFIX}{event_type}".encode()),
         ("ce_dataschema", f"/schemas/{event_type}/{schema_version}.json".encode()),
-        ("content-type", b"application/json"),
+        ("content-type", _JSON.encode()),
     )
 
 
 @lru_cache(1_024)  # what is committed together has the same time
 def _time(at: datetime) -> bytes:
     return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds").encode() + b"Z"
+
+
+def structured(record: LogRecord) -> bytes:
+    """The event as one JSON document (CloudEvents 1.0, structured mode), with the attributes that it has on Kafka but
+    for `previous`. Always the same bytes."""
+    headers = headers_of(record, previous=0)
+    told = {name.removeprefix("ce_"): value.decode() for name, value in headers if name.startswith("ce_")}
+    del told["previous"]
+    return msgspec.json.encode(told | {"datacontenttype": _JSON, "data": msgspec.Raw(record.state)})
+
+
+def structured_test(test_id: UUID, endpoint_id: UUID, now: datetime) -> bytes:
+    """An event that is in no log and says nothing: its receiver learns that it is reached."""
+    told = {
+        "specversion": "1.0",
+        "id": str(test_id),
+        "source": "/kontor/webhook",
+        "type": TEST_TYPE,
+        "subject": str(endpoint_id),
+        "time": _time(now).decode(),
+    }
+    return msgspec.json.encode(told | {"datacontenttype": _JSON, "data": {}})
 
 
 def parsed(context: str, partition: int, value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> Linked:

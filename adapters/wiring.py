@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import select
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ from adapters.access_tokens import AccessTokens, decoded_seeds
 from adapters.account_tokens import AccountTokenTable
 from adapters.consistency import ViewPositions
 from adapters.cost_buckets import CostBuckets
+from adapters.deliveries_ledger import DeliveriesLedger
 from adapters.effects_ledger import EffectsLedger
 from adapters.event_store import PostgresEventStore
 from adapters.follower_store import PostgresFollowerStore
@@ -42,6 +43,7 @@ from adapters.redis_views import RedisViews
 from adapters.sessions import SessionTable
 from adapters.settings import Settings
 from adapters.smtp_url import smtp_server
+from adapters.webhook_posting import EndpointTests, WebhookPoster
 from adapters.webhook_secrets import WebhookSecretTable
 from commands import COMMANDS
 from commands.handling import Pipeline
@@ -95,6 +97,8 @@ class Kontor:
     tail: LogTail
     followers: PostgresFollowerStore
     effects: EffectsLedger
+    deliveries: DeliveriesLedger
+    poster: WebhookPoster
     pipeline: Pipeline
     ports: Ports
     reads: ReadStore
@@ -173,12 +177,12 @@ def _cost_buckets(settings: Settings, redis: Redis) -> CostBuckets:
 def _ports(
     settings: Settings,
     pool: AsyncConnectionPool[Any],
-    master_keys: Sequence[bytes],
     store: PostgresEventStore,
     personal_data: PersonalDataBox,
     sessions: SessionTable,
     ledger: EffectsLedger,
     gateway: StripeGateway | None,
+    webhook_tests: EndpointTests,
 ) -> Ports:
     return Ports(
         store=store,
@@ -186,7 +190,8 @@ def _ports(
         credentials=PasswordTable(pool, password_scheme(settings.password_hashing)),
         sessions=sessions,
         mfa=MfaTable(pool, personal_data),
-        webhook_secrets=WebhookSecretTable(pool, MasterKeys(master_keys)),
+        webhook_secrets=webhook_tests.secrets,
+        webhook_tests=webhook_tests,
         account_tokens=AccountTokenTable(pool),
         effects=ledger,
         order_numbers=OrderNumberSequence(pool),
@@ -226,7 +231,11 @@ async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]
             gateway = None
             if stripe_key := settings.stripe_key.get_secret_value():
                 gateway = await opened.enter_async_context(StripeGateway(settings.stripe_url, stripe_key))
-            ports = _ports(settings, pool, master_keys, store, personal_data, sessions, ledger, gateway)
+            poster = await opened.enter_async_context(
+                WebhookPoster(private_addresses=settings.webhook_private_addresses)
+            )
+            tests = EndpointTests(poster, WebhookSecretTable(pool, MasterKeys(master_keys)))
+            ports = _ports(settings, pool, store, personal_data, sessions, ledger, gateway, tests)
             try:
                 yield Kontor(
                     settings=settings,
@@ -237,6 +246,8 @@ async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]
                     tail=tail,
                     followers=PostgresFollowerStore(pool, event_log, joint),
                     effects=ledger,
+                    deliveries=DeliveriesLedger(pool, ledger),
+                    poster=poster,
                     pipeline=Pipeline(COMMANDS, ports),
                     ports=ports,
                     reads=reads,

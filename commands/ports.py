@@ -161,6 +161,13 @@ class WebhookSecrets(Protocol):
         """None is good any more. Safe to repeat."""
 
 
+class WebhookTests(Protocol):
+    """Posts that tell the owner of an endpoint whether it is reached."""
+
+    async def post(self, endpoint_id: UUID, url: str, *, test_id: UUID, now: datetime) -> str:
+        """Post an event that says nothing, signed as every other; why it was not taken, empty when it was."""
+
+
 class TokenPurpose(StrEnum):
     """What a token of a mailed link is good for, and for nothing else."""
 
@@ -349,6 +356,7 @@ class Ports:
     sessions: Sessions
     mfa: Mfa
     webhook_secrets: WebhookSecrets
+    webhook_tests: WebhookTests
     account_tokens: AccountTokens
     effects: Effects
     order_numbers: OrderNumbers

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from commands.handling import Result, Work, require_version
 from domain import EVENT_TYPES
-from domain.errors import Forbidden, NotFound
+from domain.errors import Forbidden, IllegalTransition, NotFound, Undelivered
 from domain.identity import UserId, WebhookEndpointId
 from domain.users import Role
 from domain.webhooks import EndpointState, WebhookEndpoint
@@ -55,6 +55,24 @@ class ResumeWebhook:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoveWebhook:
     """Nothing is posted there any more."""
+
+    endpoint_id: WebhookEndpointId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayWebhook:
+    """Post again what stands in the log after position `since`, up to and with `until`; without it, up to now."""
+
+    endpoint_id: WebhookEndpointId
+    since: int
+    until: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestWebhook:
+    """Post an event of type kontor.webhook.test, which is in no log, and learn what the endpoint answers."""
+
+    __test__ = False  # no test of ours, whatever pytest thinks
 
     endpoint_id: WebhookEndpointId
 
@@ -123,6 +141,26 @@ async def remove_webhook(command: RemoveWebhook, work: Work) -> Result:
         return Result(endpoint)
     endpoint.remove(now=work.now)
     return Result(endpoint, after=lambda: work.ports.webhook_secrets.destroy(endpoint.id))
+
+
+async def replay_webhook(command: ReplayWebhook, work: Work) -> Result:
+    """Raises NotFound, Invalid, or IllegalTransition for one that is told nothing. Workers do it, in bounded steps."""
+    endpoint = await _own(command.endpoint_id, work)
+    endpoint.replay(since=command.since, until=command.until, now=work.now)
+    return Result(endpoint)
+
+
+async def test_webhook(command: TestWebhook, work: Work) -> Result:
+    """Raises NotFound, IllegalTransition for a removed one, or Undelivered with what the endpoint answered.
+
+    Posts once each time it is asked, whether the endpoint is told of events or not; nothing is stored."""
+    endpoint = await _own(command.endpoint_id, work)
+    if endpoint.state is EndpointState.REMOVED:
+        raise IllegalTransition(f"the webhook endpoint {endpoint.id} is REMOVED; register another.")
+    problem = await work.ports.webhook_tests.post(endpoint.id, endpoint.url, test_id=work.ports.ids.new(), now=work.now)
+    if problem:
+        raise Undelivered(f"{endpoint.url} did not take the test: {problem}", field=("endpointId",))
+    return Result(endpoint)
 
 
 async def disable_webhook(command: DisableWebhook, work: Work) -> Result:

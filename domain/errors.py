@@ -24,6 +24,10 @@ class Invalid(DomainError):
     """A value breaks a rule of its own, whatever the state."""
 
 
+class Undelivered(DomainError):
+    """What was to be posted to an endpoint was not taken by it; what it answered is told."""
+
+
 class NotFound(DomainError):
     """What the request names does not exist, or is not the actor's to see."""
 

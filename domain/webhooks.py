@@ -17,6 +17,7 @@ from domain.text import plain_text
 URL_LENGTH_MAX: Final = 2_000
 TYPES_MAX: Final = 50
 REASON_LENGTH_MAX: Final = 500
+POSITION_MAX: Final = 2**63 - 1
 ALL_TYPES: Final = "*"
 TYPE_PREFIX: Final = "kontor."  # as the types are called in envelopes
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -82,6 +83,11 @@ class WebhookEndpoint(Aggregate):
 
         def apply(self, aggregate: WebhookEndpoint) -> None:
             aggregate.state = EndpointState.REMOVED
+
+    class ReplayRequested(Aggregate.Event):
+        TOPIC = "webhook.replay_requested"
+        since: int
+        until: int | None
 
     url: str
     types: tuple[str, ...]
@@ -153,6 +159,18 @@ class WebhookEndpoint(Aggregate):
         """It is told nothing any more, for ever; the second time nothing happens."""
         if self.state is not EndpointState.REMOVED:
             self.trigger_event(self.Removed, timestamp=now)
+
+    def replay(self, *, since: int, until: int | None, now: datetime) -> None:
+        """What stands after position `since` in the log is told again, up to and with `until`; None: up to now.
+
+        Raises Invalid for positions that are none, IllegalTransition for one that is told nothing."""
+        self._require("told anything again", EndpointState.ACTIVE, EndpointState.PAUSED)
+        for name, position in (("since", since), ("until", until)):
+            if position is not None and not 0 <= position <= POSITION_MAX:
+                raise Invalid(f"{name} is {position}: a position in the log is 0 to {POSITION_MAX}.", field=(name,))
+        if until is not None and until <= since:
+            raise Invalid(f"nothing stands after {since} and up to {until}: until must be later.", field=("until",))
+        self.trigger_event(self.ReplayRequested, timestamp=now, since=since, until=until)
 
     def _require(self, wish: str, *allowed: EndpointState) -> None:
         if self.state not in allowed:

@@ -23,6 +23,7 @@ from faust.streams import Stream
 from faust.types import Message
 from mode.supervisors import CrashingSupervisor
 
+from adapters.effects_ledger import Effect
 from adapters.kafka import RECORD_BYTES_MAX
 from adapters.settings import Settings
 from adapters.wire import Linked, NotOurs, parsed
@@ -54,7 +55,7 @@ class Worker(faust.App):
     kontor: Kontor
     chain: Chain
     copier: Copier
-    effects: dict[str, Effects]  # by kind
+    effects: dict[str, Effects[Effect]]  # by kind
     planner: Follower
 
     def _new_transport(self) -> Any:

@@ -21,7 +21,7 @@ ACTOR: Final = Actor.system("checkout")
 AT_ONCE: Final = {"payment": 32, "order": 8, MAIL: 4}  # mail servers take few connections of one sender
 
 
-def doers(kontor: Kontor) -> Mapping[str, Do]:
+def doers(kontor: Kontor) -> Mapping[str, Do[Effect]]:
     """By kind."""
 
     async def settle_payment(effect: Effect) -> None:

@@ -12,13 +12,14 @@ import contextlib
 import random
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
+from uuid import UUID
 
 import structlog
 
 from adapters.away import AWAY, pause
 from adapters.circuit_breaker import CircuitBreaker
-from adapters.effects_ledger import Effect, EffectsLedger
+from adapters.effects_ledger import BreakerState, State
 from adapters.group_commit import StoreUnavailable
 from commands import checkout, notifications
 from commands.effects import Dropped, Planned
@@ -46,7 +47,39 @@ DELETE_PAUSE_S: Final = 1.0  # where there may be more: thousands a minute are d
 # Ourselves: nothing is known to be wrong with the effect or its provider.
 _BUSY: Final = (Conflict, Overloaded, StoreUnavailable, *AWAY)
 
-Do = Callable[[Effect], Awaitable[None]]
+
+class Claimed(Protocol):
+    """What whoever does an effect knows of it."""
+
+    @property
+    def effect(self) -> str: ...
+    @property
+    def subject_id(self) -> UUID: ...
+    @property
+    def attempts(self) -> int: ...
+
+
+E = TypeVar("E", bound=Claimed)
+Do = Callable[[E], Awaitable[None]]
+
+
+class Ledger(Protocol[E]):
+    """See `adapters.effects_ledger.EffectsLedger`."""
+
+    async def claim(self, kind: str, *, limit: int, lease_s: float, done: Sequence[E] = ()) -> list[E]: ...
+    async def release(self, effects: Sequence[E], *, done: Sequence[E] = ()) -> None: ...
+    async def failed(self, effect: E, error: str, *, pause_s: float, final: bool = False) -> State | None: ...
+    async def note_breaker(self, kind: str, state: BreakerState, reason: str) -> None: ...
+
+
+class LedgerOfWhatWasDone(Protocol):
+    """Keeps what was done for a while."""
+
+    async def delete_done(self, *, limit: int) -> int: ...
+
+
+class GivenUp(Exception):
+    """It is of no use to try again."""
 
 
 def effects_follower(wake: Callable[[Collection[str]], None], *, mails: bool) -> Follower:
@@ -78,20 +111,32 @@ def _correlated(change: Planned | Dropped, recorded: Recorded) -> Planned | Drop
     return replace(change, correlation_id=recorded.correlation_id) if isinstance(change, Planned) else change
 
 
-class Effects:
+class Effects(Generic[E]):
     """Does what is in the ledger of one kind, so that slow mails do not keep payments waiting; any number of workers
     may."""
 
-    def __init__(self, ledger: EffectsLedger, kind: str, do: Do, *, at_once: int) -> None:
-        """`do` returns when the effect is done, and may be repeated; `at_once` are done at a time."""
+    def __init__(
+        self,
+        ledger: Ledger[E],
+        kind: str,
+        do: Do[E],
+        *,
+        at_once: int,
+        look_s: float | None = None,
+        backoff: Callable[[int], float] | None = None,
+    ) -> None:
+        """`do` returns when the effect is done, and may be repeated; `at_once` are done at a time. Unless it is
+        woken it looks every `look_s`; `backoff` says how many seconds after so many attempts another is made."""
         self._ledger = ledger
         self._kind = kind
         self._do = do
         self._at_once = at_once
+        self._look_s = LOOK_S if look_s is None else look_s
+        self._backoff = backoff or backoff_s
         self._breaker = CircuitBreaker(_monotonic)
         self._told = "closed"
         self._news = asyncio.Event()
-        self._ended: list[Effect] = []
+        self._ended: list[E] = []
 
     def wake(self) -> None:
         """Something was planned."""
@@ -99,7 +144,7 @@ class Effects:
 
     async def run(self) -> None:
         """Runs until cancelled; what is being done is then anybody's, and done again."""
-        running: dict[asyncio.Task[None], Effect] = {}
+        running: dict[asyncio.Task[None], E] = {}
         try:
             while True:
                 # Before the look: what is planned or ends while it looks is news.
@@ -118,7 +163,7 @@ class Effects:
             await asyncio.gather(*running, return_exceptions=True)
             await self._let_go([effect for task, effect in running.items() if task.cancelled()])
 
-    async def _let_go(self, effects: list[Effect]) -> None:
+    async def _let_go(self, effects: list[E]) -> None:
         """Otherwise others would wait for the leases. Whoever repeats a call that is still being made is told to wait
         by the provider."""
         if effects or self._ended:
@@ -126,15 +171,15 @@ class Effects:
                 async with asyncio.timeout(LET_GO_S_MAX):
                     await self._ledger.release(effects, done=self._ended)
 
-    async def _wait(self, running: dict[asyncio.Task[None], Effect], *, more: bool) -> dict[asyncio.Task[None], Effect]:
+    async def _wait(self, running: dict[asyncio.Task[None], E], *, more: bool) -> dict[asyncio.Task[None], E]:
         """Until something was planned or has ended, or it is time to look again; those that still run."""
         if not (more and len(running) < self._at_once):
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), LOOK_S)
+                await asyncio.wait_for(self._news.wait(), self._look_s)
         await pause(GATHER_S if running else 0)
         return {task: effect for task, effect in running.items() if not task.done()}
 
-    async def _claim(self, free: int) -> list[Effect]:
+    async def _claim(self, free: int) -> list[E]:
         """What is done is noted with it."""
         if not self._breaker.admits:
             free = 0
@@ -149,7 +194,7 @@ class Effects:
             self._breaker.begin()
         return claimed
 
-    async def _one(self, effect: Effect) -> None:
+    async def _one(self, effect: E) -> None:
         breaker = self._breaker
         try:
             async with asyncio.timeout(DO_S_MAX):
@@ -159,20 +204,23 @@ class Effects:
             await self._failed(effect, error, pause_s=PAUSE_S_MIN)
         except NotYet as error:
             breaker.succeeded()
-            await self._failed(effect, error, pause_s=backoff_s(effect.attempts))
-        except GatewayRefused as error:
+            await self._failed(effect, error, pause_s=self._pause_s(effect, error))
+        except (GatewayRefused, GivenUp) as error:
             breaker.succeeded()
             await self._failed(effect, error, pause_s=0, final=True)
         except Exception as error:  # whatever it is, it is seen in the ledger, and others go on
             breaker.failed(str(error))
-            asked_s = getattr(error, "retry_after_s", None)  # by the provider
-            await self._failed(effect, error, pause_s=backoff_s(effect.attempts) if asked_s is None else asked_s)
+            await self._failed(effect, error, pause_s=self._pause_s(effect, error))
         else:
             breaker.succeeded()
             self._ended.append(effect)
         self._news.set()
 
-    async def _failed(self, effect: Effect, error: BaseException, *, pause_s: float, final: bool = False) -> None:
+    def _pause_s(self, effect: E, error: Exception) -> float:
+        asked_s: float | None = getattr(error, "retry_after_s", None)  # by the provider
+        return self._backoff(effect.attempts) if asked_s is None else asked_s
+
+    async def _failed(self, effect: E, error: BaseException, *, pause_s: float, final: bool = False) -> None:
         told = {"effect": effect.effect, "subject": str(effect.subject_id), "attempts": effect.attempts}
         reason = f"{type(error).__name__}: {error}"
         try:
@@ -190,7 +238,7 @@ class Effects:
             self._told = state
 
 
-async def delete_done(ledger: EffectsLedger) -> None:
+async def delete_done(ledger: LedgerOfWhatWasDone) -> None:
     """Delete what was done long ago, in batches, until cancelled; any number of workers may."""
     while True:
         try:

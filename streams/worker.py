@@ -18,6 +18,7 @@ from adapters.parked_events import ParkedEvents
 from domain import CONTEXTS
 from streams import checkout, effects, erasure, parking, tail
 from streams.app import SETTINGS, announce_ready, app
+from streams.deliveries import Deliveries
 from streams.faust_worker import QuietWorker
 from streams.following import Follower
 
@@ -53,8 +54,14 @@ async def do_effects() -> None:
             group.create_task(kind.run())
 
 
+async def deliver_webhooks() -> None:
+    await Deliveries(app.kontor).run()
+
+
 async def delete_done_effects() -> None:
-    await effects.delete_done(app.kontor.effects)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(effects.delete_done(app.kontor.effects))
+        group.create_task(effects.delete_done(app.kontor.deliveries))
 
 
 async def ready() -> None:
@@ -63,7 +70,7 @@ async def ready() -> None:
     announce_ready()
 
 
-for background in (copy, watch_tail, grant_wishes, do_effects, delete_done_effects, ready):
+for background in (copy, watch_tail, grant_wishes, do_effects, deliver_webhooks, delete_done_effects, ready):
     app.task(background)
 
 

@@ -16,6 +16,8 @@ import strawberry
 from starlette.requests import HTTPConnection
 from strawberry.fastapi import BaseContext
 
+from adapters.deliveries_ledger import Delivery
+from adapters.effects_ledger import State
 from adapters.redis_views import REFILL_S
 from adapters.wiring import Kontor
 from api.answer_headers import correlation_of
@@ -79,6 +81,7 @@ class RequestContext(BaseContext):
         self.orders: Loader[UUID, OrderRow] = self._loader(ORDERS)
         self.payments: Loader[UUID, PaymentRow] = self._loader(PAYMENTS)
         self.users: Loader[UUID, UserRow] = self._loader(USERS)
+        self._deliveries: dict[tuple[int, tuple[State, ...]], Loader[UUID, list[Delivery]]] = {}
         self.opened: Loader[tuple[UUID, str], str | None] = Loader(self._open)
 
     def tried(self) -> RequestContext:
@@ -104,6 +107,11 @@ class RequestContext(BaseContext):
             await self.kontor.copies.copy(view, list(stored.values()), ttl_s=REFILL_S)
             found |= stored
         return found
+
+    def deliveries_of(self, limit: int, states: tuple[State, ...]) -> Loader[UUID, list[Delivery]]:
+        """Of endpoints: so many of their deliveries in these states, the newest first."""
+        read = partial(self.kontor.deliveries.newest, states=states, limit=limit)
+        return self._deliveries.setdefault((limit, states), Loader(read))
 
     def _loader(self, view: View[R]) -> Loader[UUID, R]:
         return Loader(partial(self.rows, view))

@@ -44,10 +44,12 @@ ARGUMENTS: Final = {
     "sku": "Its SKU.",
     "skus": "These, at most 100; without it, all.",
     "slug": "Its name in addresses.",
+    "state": "Those in this state alone.",
     "to": "The last day, YYYY-MM-DD.",
     "token": "The token of the link that was mailed.",
     "trackingNumber": "The carrier's number for it.",
     "types": "Events of these types alone, like order.placed.",
+    "until": "Up to and with this position of the log; without it, up to now.",
     "userId": "The account's id.",
     "where": "Which ones; without it, all.",
 }
@@ -87,6 +89,11 @@ ENUM_VALUES: Final = {
         "ACTIVE": "It is told of events.",
         "PAUSED": "Its owner has paused it.",
         "DISABLED": "It was switched off after too many failures.",
+    },
+    "DeliveryState": {
+        "PENDING": "It is to be posted, or to be posted again.",
+        "DELIVERED": "The endpoint has taken it.",
+        "FAILED": "It was given up: after three days, or because the endpoint is gone.",
     },
     "UserErrorCode": {
         "INVALID": "A value breaks a rule of its own.",

@@ -10,12 +10,24 @@ from uuid import UUID
 import strawberry
 from psycopg.sql import SQL
 
-from api.graphql.context import Info, RequestContext, required_id
+from api.graphql.context import Info, RequestContext, parsed_id, required_id
+from api.graphql.cursors import page_size
+from api.graphql.deliveries import DELIVERIES, Delivery, DeliveryState, states_of
+from api.graphql.events import parsed_position
 from api.graphql.node import Node
 from api.graphql.receipts import Answer, OkPayload, Receipt, UserError, answered
 from api.graphql.resolvers import resolver
+from api.graphql.scalars import Cursor
 from commands.handling import integrator
-from commands.webhooks import PauseWebhook, RegisterWebhook, RemoveWebhook, ResumeWebhook, RotateWebhookSecret
+from commands.webhooks import (
+    PauseWebhook,
+    RegisterWebhook,
+    RemoveWebhook,
+    ReplayWebhook,
+    ResumeWebhook,
+    RotateWebhookSecret,
+    TestWebhook,
+)
 from domain import webhooks as domain
 from domain.identity import WebhookEndpointId
 from domain.users import Role
@@ -39,6 +51,16 @@ class WebhookEndpoint(Node):
     state: EndpointState = strawberry.field(description="Is it told anything?")
     created_at: datetime = strawberry.field(description="When it was registered.")
     version: int = strawberry.field(description="The endpoint's version.")
+
+    @resolver("What was posted there, or is to be: the newest first. Kept for 7 days, what has failed for 30.")
+    async def deliveries(
+        self, info: Info, first: int | None = DELIVERIES, state: DeliveryState | None = None
+    ) -> list[Delivery]:
+        """Raises Invalid for a number outside 1 to 100."""
+        size, endpoint_id = page_size(first, usual=DELIVERIES), parsed_id(self.id)
+        assert endpoint_id is not None
+        rows = await info.context.deliveries_of(size, tuple(states_of(state))).load(endpoint_id)
+        return [Delivery.of(row) for row in rows or ()]
 
     @classmethod
     def of(cls, row: WebhookRow) -> WebhookEndpoint:
@@ -154,10 +176,38 @@ class WebhooksMutation:
         """See `commands.webhooks.remove_webhook`."""
         return OkPayload.of(await _about(info, RemoveWebhook, endpoint_id, idempotency_key))
 
+    @resolver("Have what stands after `since` in the log posted again, in order, up to `until` or up to now.")
+    async def replay_webhook(
+        self,
+        info: Info,
+        endpoint_id: strawberry.ID,
+        since: Cursor,
+        until: Cursor | None = None,
+        idempotency_key: strawberry.ID | None = None,
+    ) -> WebhookPayload:
+        """See `commands.webhooks.replay_webhook`."""
+
+        def request() -> ReplayWebhook:
+            return ReplayWebhook(
+                endpoint_id=_named(endpoint_id),
+                since=parsed_position(since, field="since"),
+                until=None if until is None else parsed_position(until, field="until"),
+            )
+
+        return WebhookPayload.of(await answered(info.context, request, idempotency_key))
+
+    @resolver("Post an event that says nothing, and learn what the endpoint answers.")
+    async def test_webhook(self, info: Info, endpoint_id: strawberry.ID) -> OkPayload:
+        """See `commands.webhooks.test_webhook`."""
+        return OkPayload.of(await _about(info, TestWebhook, endpoint_id, None))
+
+
+def _named(endpoint_id: str) -> WebhookEndpointId:
+    return WebhookEndpointId(required_id(endpoint_id, what="webhook endpoint", field="endpointId"))
+
 
 async def _about(info: Info, command: Any, endpoint_id: str, key: str | None) -> Answer:
     def request() -> Any:
-        named = required_id(endpoint_id, what="webhook endpoint", field="endpointId")
-        return command(endpoint_id=WebhookEndpointId(named))
+        return command(endpoint_id=_named(endpoint_id))
 
     return await answered(info.context, request, key)

@@ -62,4 +62,6 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "pause-webhook": {"endpointId": _ENDPOINT, "reason": "maintenance until noon"},
     "resume-webhook": {"endpointId": _ENDPOINT},
     "remove-webhook": {"endpointId": _ENDPOINT},
+    "replay-webhook": {"endpointId": _ENDPOINT, "since": 1200, "until": 1800},
+    "test-webhook": {"endpointId": _ENDPOINT},
 }

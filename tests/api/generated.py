@@ -30,6 +30,7 @@ USUAL: dict[str, Any] = {
     "CurrencyCode": "GBP",
     "DateTime": "2026-01-01T00:00:00Z",
     "ConsistencyToken": "",
+    "Cursor": "0",
 }
 Slot = tuple[str, ...]  # argument, and the fields of its input that lead there
 

@@ -71,6 +71,8 @@ PLACES: Final[dict[str, tuple[str, frozenset[Any]]]] = {
     "mutation.pauseWebhook(endpointId)": ("endpoint", ADMIN),
     "mutation.resumeWebhook(endpointId)": ("endpoint", ADMIN),
     "mutation.removeWebhook(endpointId)": ("endpoint", ADMIN),
+    "mutation.replayWebhook(endpointId)": ("endpoint", ADMIN),
+    "mutation.testWebhook(endpointId)": ("endpoint", ADMIN),
 }
 # What `node` finds besides orders.
 NODES: Final = {"user": STAFF, "endpoint": ADMIN}

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import pytest
 
-from adapters.memory import MemoryEventStore, memory_ports
+from adapters.memory import MemoryEventStore, MemoryWebhookTests, memory_ports
 from commands.handling import Actor
 from commands.ports import Append, Overloaded, StreamHead, VersionConflict
 from commands.webhooks import (
@@ -18,11 +18,13 @@ from commands.webhooks import (
     PauseWebhook,
     RegisterWebhook,
     RemoveWebhook,
+    ReplayWebhook,
     ResumeWebhook,
     RotateWebhookSecret,
+    TestWebhook,
     UpdateWebhook,
 )
-from domain.errors import Conflict, Forbidden, Invalid, NotFound
+from domain.errors import Conflict, Forbidden, IllegalTransition, Invalid, NotFound, Undelivered
 from domain.identity import WebhookEndpointId
 from domain.users import Role
 from domain.webhooks import EndpointState
@@ -42,6 +44,8 @@ def about(endpoint_id: WebhookEndpointId) -> list[Any]:
         PauseWebhook(endpoint_id=endpoint_id),
         ResumeWebhook(endpoint_id=endpoint_id),
         RemoveWebhook(endpoint_id=endpoint_id),
+        ReplayWebhook(endpoint_id=endpoint_id, since=0),
+        TestWebhook(endpoint_id=endpoint_id),
     ]
 
 
@@ -172,3 +176,26 @@ async def test_what_cannot_be_is_invalid_and_stores_nothing(change: dict[str, An
 async def test_the_system_owns_no_endpoint() -> None:
     with pytest.raises(Forbidden):
         await InMemory().execute(REGISTER, Actor("system:test", frozenset({Role.ADMIN})))
+
+
+async def test_a_replay_is_an_event_and_with_one_key_one_event() -> None:
+    kontor, endpoint_id = await registered()
+    for _ in range(2):
+        await kontor.execute(ReplayWebhook(endpoint_id=endpoint_id, since=3, until=9), INTEGRATOR, key="k")
+    assert kontor.store.event_types == ["webhook.registered", "webhook.replay_requested"]
+
+
+async def test_a_test_is_posted_each_time_and_stores_nothing_whatever_is_answered() -> None:
+    kontor, endpoint_id = await registered()
+    tests = kontor.ports.webhook_tests
+    assert isinstance(tests, MemoryWebhookTests)
+    await kontor.execute(TestWebhook(endpoint_id=endpoint_id), INTEGRATOR)
+    await kontor.execute(PauseWebhook(endpoint_id=endpoint_id), INTEGRATOR)
+    tests.problem = "it answered 500"
+    with pytest.raises(Undelivered, match=r"shop\.example/hooks did not take the test: it answered 500"):
+        await kontor.execute(TestWebhook(endpoint_id=endpoint_id), INTEGRATOR)
+    await kontor.execute(RemoveWebhook(endpoint_id=endpoint_id), INTEGRATOR)
+    with pytest.raises(IllegalTransition):
+        await kontor.execute(TestWebhook(endpoint_id=endpoint_id), INTEGRATOR)
+    assert tests.posted == [REGISTER.url] * 2
+    assert kontor.store.event_types == ["webhook.registered", "webhook.paused", "webhook.removed"]

@@ -10,7 +10,15 @@ import pytest
 from domain import EVENT_TYPES
 from domain.errors import IllegalTransition, Invalid
 from domain.identity import WebhookEndpointId
-from domain.webhooks import TYPES_MAX, URL_LENGTH_MAX, EndpointState, WebhookEndpoint, valid_types, valid_url
+from domain.webhooks import (
+    POSITION_MAX,
+    TYPES_MAX,
+    URL_LENGTH_MAX,
+    EndpointState,
+    WebhookEndpoint,
+    valid_types,
+    valid_url,
+)
 from tests.given import CUSTOMER_ID, NOW, Decision, Told, decide, told
 
 S = EndpointState
@@ -21,7 +29,8 @@ PAUSE: Decision = ("pause", {"reason": "holidays"})
 RESUME: Decision = ("resume", {})
 DISABLE: Decision = ("disable", {"reason": "410 Gone"})
 REMOVE: Decision = ("remove", {})
-DECISIONS = [UPDATE, ROTATE, PAUSE, RESUME, DISABLE, REMOVE]
+REPLAY: Decision = ("replay", {"since": 7, "until": None})
+DECISIONS = [UPDATE, ROTATE, PAUSE, RESUME, DISABLE, REMOVE, REPLAY]
 WAY: dict[EndpointState, list[Decision]] = {S.ACTIVE: [], S.PAUSED: [PAUSE], S.DISABLED: [DISABLE], S.REMOVED: [REMOVE]}
 SAID: dict[str, Told] = {
     "update": ("webhook.updated", {"url": None, "types": ["order.shipped"]}),
@@ -30,6 +39,7 @@ SAID: dict[str, Told] = {
     "resume": ("webhook.resumed", {}),
     "disable": ("webhook.disabled", {"reason": "410 Gone"}),
     "remove": ("webhook.removed", {}),
+    "replay": ("webhook.replay_requested", {"since": 7, "until": None}),
 }
 LIVING = (S.ACTIVE, S.PAUSED, S.DISABLED)
 LEADS = {
@@ -39,6 +49,7 @@ LEADS = {
     "resume": {S.PAUSED: S.ACTIVE, S.DISABLED: S.ACTIVE},
     "disable": {S.ACTIVE: S.DISABLED, S.PAUSED: S.DISABLED},
     "remove": dict.fromkeys(LIVING, S.REMOVED),
+    "replay": {S.ACTIVE: S.ACTIVE, S.PAUSED: S.PAUSED},
 }
 SILENT: dict[str, set[EndpointState]] = {
     "update": set(),
@@ -47,6 +58,7 @@ SILENT: dict[str, set[EndpointState]] = {
     "resume": {S.ACTIVE},
     "disable": {S.DISABLED},
     "remove": {S.REMOVED},
+    "replay": set(),
 }
 PAIRS = [(state, decision) for state in S for decision in DECISIONS]
 
@@ -148,3 +160,21 @@ def test_types_that_cannot_be_are_invalid(types: list[str]) -> None:
     with pytest.raises(Invalid) as refused:
         valid_types(types, EVENT_TYPES)
     assert refused.value.field == ("types",)
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "field"),
+    [(-1, None, "since"), (POSITION_MAX + 1, None, "since"), (7, 7, "until"), (7, 6, "until"), (7, 2**63, "until")],
+)
+def test_a_stretch_of_the_log_that_cannot_be_is_not_replayed(since: int, until: int | None, field: str) -> None:
+    endpoint = in_state(S.ACTIVE)
+    with pytest.raises(Invalid) as refused:
+        endpoint.replay(since=since, until=until, now=NOW)
+    assert (refused.value.field, told(endpoint)) == ((field,), [])
+
+
+def test_the_shortest_and_the_longest_stretch_can_be_replayed() -> None:
+    endpoint = in_state(S.ACTIVE)
+    endpoint.replay(since=6, until=7, now=NOW)
+    endpoint.replay(since=0, until=POSITION_MAX, now=NOW)
+    assert len(told(endpoint)) == 2
