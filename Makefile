@@ -27,9 +27,11 @@ help:  ## list these commands
 run: .venv/.installed  ## start everything on this machine, print the URLs; Ctrl-C stops it all
 	@exec $(BIN)/kontor up
 
+# Two processes share the files: much of the time one of them waits. Each has servers and ports of its own.
+TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 test: .venv/.installed  ## every check and test, on real servers it starts itself
 	@$(MAKE) --no-print-directory lint
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(TWO)
 
 lint: .venv/.installed  ## style, types, import directions
 	@$(BIN)/ruff check .

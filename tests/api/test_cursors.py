@@ -23,7 +23,7 @@ def forged(key: object) -> str:
     return base64.urlsafe_b64encode(msgspec.msgpack.encode(key)).decode()
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "é", "!!!", "A" * 3_000, forged(["a"]), forged(["a\0", str(uuid4())])])
+@pytest.mark.parametrize("cursor", ["", "x", "é", "!!!", "A" * 3_000, forged(["a"]), forged(["a\0", str(UUID(int=7))])])
 def test_a_cursor_that_no_page_gave_out_is_refused(cursor: str) -> None:
     with pytest.raises(Invalid, match="not a cursor"):
         decoded(cursor, tuple[str, UUID])

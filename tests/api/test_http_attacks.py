@@ -137,8 +137,8 @@ async def test_a_refusal_has_these_headers_too(api: Served) -> None:
 @pytest.mark.servers
 @pytest.mark.parametrize(
     ("sent", "kept"),
-    [("order-4711.retry_2", True), (str(uuid4()), True), ("short", False), ("x" * 65, False), ("a b c d e f", False),
-     ("<script>alert()", False), ("\u00e9" * 10, False)],
+    [("order-4711.retry_2", True), (str(UUID(int=7)), True), ("short", False), ("x" * 65, False),
+     ("a b c d e f", False), ("<script>alert()", False), ("\u00e9" * 10, False)],
 )  # fmt: skip
 async def test_a_sane_request_id_is_kept_and_any_other_replaced(api: Served, sent: str, kept: bool) -> None:
     _, headers, _ = await api.post("/graphql", ME, {"X-Request-Id": sent})
