@@ -50,7 +50,7 @@ class Stack:
 
     home: Path
 
-    def run(self, *arguments: str, timeout_s: float = 120, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def run(self, *arguments: str, timeout_s: float = 300, check: bool = True) -> subprocess.CompletedProcess[str]:
         """`kontor ...` against this stack."""
         done = subprocess.run(
             [sys.executable, "-m", "cli.main", *arguments],
@@ -115,9 +115,9 @@ def place_of_its_own(home: Path) -> Path:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The whole of Kontor on free ports, with the demo logins; stopped at the end of the run."""
     running = Stack(place_of_its_own(tmp_path_factory.mktemp("kontor") / "home"))
-    running.run("up", "--detach", timeout_s=400)
+    running.run("up", "--detach", timeout_s=600)
     yield running
-    running.run("down", timeout_s=120)
+    running.run("down", timeout_s=300)
 
 
 @asynccontextmanager

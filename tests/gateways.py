@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,18 +21,19 @@ import aiohttp
 from aiohttp import web
 
 from adapters.payment_gateway import StripeGateway
+from cli.stack.ports import CHOSEN_FROM, is_free
 from commands.ports import Charge
 from domain.money import Money
 from tests.conftest import ROOT
 
 KEY = "sk_test_of_the_tests"
 SECRET = "whsec_of_the_tests"
-START_S_MAX = 20.0
+START_S_MAX = 60.0
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    """One that nothing takes by itself before it is used: the kernel gives outgoing connections none of these."""
+    return next(port for port in random.sample(CHOSEN_FROM, k=len(CHOSEN_FROM)) if is_free(port))
 
 
 @dataclass
@@ -78,13 +79,13 @@ class GatewayProcess:
         """How it ended."""
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(10)
+        return self.process.wait(60)
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """`kontor gateway ARGUMENTS`."""
         return subprocess.run(
             [sys.executable, "-m", "cli.main", "gateway", *arguments],
-            env=self.environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=30,
+            env=self.environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
 
     async def ask(
@@ -102,6 +103,12 @@ class GatewayProcess:
         """Have it get something wrong."""
         status, answer = await self.ask("POST", "/_gateway/faults", json={"kind": kind} | more)
         assert status == 200, answer
+
+    async def struck(self) -> None:
+        """Wait until what it was told to get wrong has met the requests that it was for."""
+        async with asyncio.timeout(START_S_MAX):
+            while (await self.ask("GET", "/_gateway/faults"))[1]["faults"]:
+                await asyncio.sleep(0.01)
 
     async def rows_of(self, payment_id: UUID) -> list[dict[str, Any]]:
         """What the ledger has of this payment."""
@@ -173,7 +180,7 @@ async def receiver() -> AsyncIterator[Receiver]:
         await runner.cleanup()
 
 
-async def eventually(true: Callable[[], bool], *, within_s: float = 15.0) -> None:
+async def eventually(true: Callable[[], bool], *, within_s: float = 60.0) -> None:
     until = time.monotonic() + within_s
     while not true():
         assert time.monotonic() < until, "it has not come about"

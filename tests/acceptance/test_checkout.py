@@ -176,7 +176,7 @@ async def shop(stack: Stack) -> AsyncIterator[Shop]:
     key = {"Authorization": f"Bearer {settings.stripe_key.get_secret_value()}"}
     async with (
         open_kontor(settings, name="test") as kontor,
-        aiohttp.ClientSession(headers=key, timeout=aiohttp.ClientTimeout(total=30)) as http,
+        aiohttp.ClientSession(headers=key, timeout=aiohttp.ClientTimeout(total=60)) as http,
     ):
         yield Shop(kontor, stack, http, settings.stripe_url)
 

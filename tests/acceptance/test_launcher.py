@@ -23,8 +23,8 @@ from tests.conftest import place_of_its_own
 
 pytestmark = pytest.mark.acceptance
 
-START_S_MAX = 60.0
-SECOND_START_S_MAX = 20.0
+START_S_MAX = 180.0
+SECOND_START_S_MAX = 60.0
 
 
 def eventually(true: Callable[[], bool], within_s: float) -> bool:
@@ -77,14 +77,14 @@ class Stack:
     def stop(self) -> None:
         if self.launcher.poll() is None:
             self.launcher.send_signal(signal.SIGINT)
-        self.launcher.wait(60)
+        self.launcher.wait(90)
         if (self.home / "state.json").exists():
             assert self.kontor("down").returncode == 0
 
     def kontor(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "cli.main", *arguments],
-            cwd=PROJECT_ROOT, env=self.environment, capture_output=True, text=True, check=False, timeout=90,
+            cwd=PROJECT_ROOT, env=self.environment, capture_output=True, text=True, check=False, timeout=180,
         )  # fmt: skip
 
     def state(self) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def test_a_second_start_keeps_the_data_and_a_killed_server_comes_back_at_the_sam
         assert eventually(all_started_again, START_S_MAX)
         after = servers.pids()
         assert eventually(lambda: answers(servers), START_S_MAX)
-    assert eventually(lambda: not any(psutil.pid_exists(pid) for pid in after.values()), 5)
+    assert eventually(lambda: not any(psutil.pid_exists(pid) for pid in after.values()), START_S_MAX)
 
 
 def test_what_a_killed_launcher_left_is_stopped_and_the_next_start_serves(used_home: Path) -> None:
@@ -177,7 +177,7 @@ def test_a_dead_process_is_started_again_and_ctrl_c_stops_everything(home: Path,
         stack.wait_until_ready()
         killed = stack.pids()["worker"]
         os.kill(killed, signal.SIGKILL)
-        assert eventually(lambda: stack.pids().get("worker", killed) != killed, 10)
+        assert eventually(lambda: stack.pids().get("worker", killed) != killed, START_S_MAX)
         assert "worker" in stack.said()
         assert "starting it again in 0.5 s" in stack.said()
 
@@ -190,7 +190,7 @@ def test_a_dead_process_is_started_again_and_ctrl_c_stops_everything(home: Path,
 
         running = stack.pids()
         stack.launcher.send_signal(signal.SIGINT)
-        assert stack.launcher.wait(30) == 0
+        assert stack.launcher.wait(90) == 0
         assert not any(psutil.pid_exists(pid) for pid in running.values())
         nothing = stack.kontor("status")
         assert nothing.returncode == 1

@@ -165,7 +165,7 @@ async def test_after_erasing_nothing_personal_is_left_anywhere(stack: Stack) -> 
         [f"zeb.{mark}@person.example", f"qui.{mark}@person.example"],
     )
     status = stack.status
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as http:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as http:
         anyone = Client(http, status["http_url"])
         made = await anyone(REGISTER, i={"email": emails[0], "name": names[0], "password": PASSWORD})
         user_id = made["registerUser"]["user"]["id"]
@@ -219,7 +219,7 @@ async def test_what_the_command_could_not_destroy_the_worker_does(stack: Stack) 
         assert isinstance(user, User)
         user.erase(by="user:test", now=NOW)
         await kontor.store.append(append_of(user))  # type: ignore[arg-type]  # any aggregate will do
-    give_up_at = time.monotonic() + 30
+    give_up_at = time.monotonic() + 120
     while not await key_is_destroyed(settings.postgres_url, user_id):
         assert time.monotonic() < give_up_at
         await asyncio.sleep(0.1)

@@ -21,7 +21,8 @@ from tests.conftest import Stack
 from tests.faults.scene import delete_topics
 
 pytestmark = pytest.mark.acceptance
-IMPORT_S_MAX = 400
+IMPORT_S_MAX = 900
+READY_S_MAX = 180
 TOPICS_AWAY_S = 6  # the longer, the surer that the group is assigned without the topics
 
 
@@ -49,7 +50,8 @@ def finished(process: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 def kill(stack: Stack, process: str) -> None:
-    give_up_at = time.monotonic() + 60  # one killed before is not listed until the supervisor has started it again
+    # One killed before is not listed until the supervisor has started it again.
+    give_up_at = time.monotonic() + READY_S_MAX
     while process not in (processes := stack.status["processes"]):
         assert time.monotonic() < give_up_at, processes
         time.sleep(0.1)
@@ -70,7 +72,7 @@ def sales_by_day(stack: Stack, first: str, last: str) -> dict[str, tuple[int, in
             json.dumps({"query": document, "variables": variables}).encode(),
             {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {}),
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             body = json.load(answer)
         assert not body.get("errors"), body
         return body["data"]
@@ -86,7 +88,7 @@ def sales_by_day(stack: Stack, first: str, last: str) -> dict[str, tuple[int, in
 
 
 def wait_ready(stack: Stack) -> None:
-    give_up_at = time.monotonic() + 60
+    give_up_at = time.monotonic() + READY_S_MAX
     while not stack.status.get("ready"):
         assert time.monotonic() < give_up_at, stack.status
         time.sleep(0.3)
@@ -111,7 +113,7 @@ def test_kill_9_in_the_middle_of_an_import_loses_and_doubles_nothing(
     wait_ready(stack)
     assert (report["lines"], report["units"], Decimal(report["revenue"])) == (lines, units, revenue)
     assert report["orders_by_status"] == {"CONFIRMED": report["orders"]}
-    stack.run("verify", timeout_s=200)
+    stack.run("verify", timeout_s=400)
 
 
 def test_a_topic_deleted_and_made_again_in_the_middle_heals_from_the_log(stack: Stack, tmp_path: Path) -> None:
@@ -125,8 +127,8 @@ def test_a_topic_deleted_and_made_again_in_the_middle_heals_from_the_log(stack: 
     report = finished(importing)
     assert (report["lines"], report["units"], Decimal(report["revenue"])) == (lines, units, revenue)
     assert report["orders_by_status"] == {"CONFIRMED": report["orders"]}
-    give_up_at = time.monotonic() + 60  # the relay looks for emptied partitions every ten seconds
-    while (verified := stack.run("verify", timeout_s=200, check=False)).returncode:
+    give_up_at = time.monotonic() + READY_S_MAX  # the relay looks for emptied partitions every ten seconds
+    while (verified := stack.run("verify", timeout_s=400, check=False)).returncode:
         assert time.monotonic() < give_up_at, verified.stdout
         time.sleep(2)
 
@@ -139,13 +141,13 @@ def test_an_interrupted_import_goes_on_and_doubles_nothing(stack: Stack, tmp_pat
         importing = stack.start("import", str(file), "--live", "--json")
         time.sleep(4)
         importing.send_signal(sent)
-        importing.communicate(timeout=60)
+        importing.communicate(timeout=120)
     report = finished(stack.start("import", str(file), "--live", "--json"))
     assert (report["lines"], report["units"], Decimal(report["revenue"])) == (lines, units, revenue)
     again = finished(stack.start("import", str(file), "--live", "--json"))
     assert again["orders_new"] == 0
     assert again["orders"] == report["orders"]
-    stack.run("verify", timeout_s=200)
+    stack.run("verify", timeout_s=400)
 
 
 @pytest.mark.skipif(not SALES.exists(), reason="the shared sales file is not here")
@@ -156,4 +158,4 @@ def test_the_real_file_arrives_to_the_penny_in_every_place(stack: Stack) -> None
     assert Decimal(report["revenue"]) == revenue
     assert sales_by_day(stack, "2010-12-01", "2010-12-13") == days
     assert sum(day[2] for day in days.values()) == revenue
-    stack.run("verify", timeout_s=200)
+    stack.run("verify", timeout_s=400)

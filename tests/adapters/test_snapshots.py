@@ -66,7 +66,7 @@ async def snapshot_rows(kontor: Kontor) -> list[tuple[Any, ...]]:
 
 async def taken(kontor: Kontor, item: StockItem) -> None:
     """Load until the snapshot is there; it is written beside the loads."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await snapshot_rows(kontor):
             await kontor.store.load([item.id])
             await asyncio.sleep(0.01)

@@ -33,7 +33,7 @@ async def test_postgres_may_come_up_while_it_is_waited_for(settings: Settings) -
         proxy.weather = CLEAR
 
     coming = asyncio.create_task(comes())
-    async with asyncio.timeout(COMES_AFTER_S + 5), open_kontor(settings, name="test") as kontor:
+    async with asyncio.timeout(2 * COMES_AFTER_S + 60), open_kontor(settings, name="test") as kontor:
         assert await kontor.reads.fetch(b"SELECT 1", []) == [(1,)]  # type: ignore[arg-type]
     await coming
     await proxy.stop()

@@ -60,7 +60,7 @@ def codes(answer: dict[str, Any]) -> list[str]:
 
 @pytest.fixture
 async def anyone(stack: Stack) -> AsyncIterator[Client]:
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as http:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as http:
         yield Client(http, stack.status["http_url"])
 
 

@@ -36,7 +36,7 @@ def test_the_page_opens_the_examples() -> None:
 @pytest.mark.servers
 async def test_the_page_is_served_to_browsers(stack: Stack) -> None:
     async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as http,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as http,
         http.get(f"{stack.status['http_url']}/graphql", headers={"Accept": "text/html"}) as answer,
     ):
         assert (answer.status, await answer.text()) == (200, page())

@@ -196,7 +196,7 @@ async def test_a_page_reads_little_more_than_it_shows(kontor: Kontor) -> None:
     for index, asked in READ_BY:
         before, scanned = await figure(rows), await figure(scans, index)
         await answered(kontor, EVENTS, first=5, **asked)
-        async with asyncio.timeout(10):  # sessions tell their figures a moment later
+        async with asyncio.timeout(60):  # sessions tell their figures a moment later
             while await figure(scans, index) == scanned:
                 await asyncio.sleep(0.05)
         assert await figure(rows) - before < 200, (index, asked)

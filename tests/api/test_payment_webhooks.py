@@ -289,7 +289,7 @@ async def test_while_the_database_is_away_the_provider_is_asked_to_send_again(sh
 
 
 async def eventually_done(shop: Shop, event: dict[str, Any]) -> None:
-    for _ in range(100):
+    for _ in range(1_200):
         if (await shop.tell(event))[0] == 200:
             return
         await asyncio.sleep(0.05)
@@ -310,7 +310,7 @@ async def test_the_real_gateway_and_the_adapter_move_a_payment_all_the_way(shop:
     seen: list[str] = []
 
     async def reach(status: str) -> None:
-        for _ in range(300):
+        for _ in range(3_000):
             seen[:] = [(await shop.now(payment.id)).status.value]
             if seen == [status]:
                 return
@@ -340,7 +340,7 @@ async def test_the_gateway_that_kontor_up_starts_reaches_its_api(stack: Stack) -
     async with aiohttp.ClientSession(headers=headers) as http:
         async with http.post(f"{status['gateway_url']}/v1/payment_intents", data=form) as answer:
             intent = (await answer.json())["id"]
-        for _ in range(200):
+        for _ in range(1_200):
             async with http.get(f"{status['gateway_url']}/_gateway/webhooks") as answer:
                 listed = (await answer.json())["webhooks"]
             if [each["state"] for each in listed if each["subject"] == intent] == ["sent"]:

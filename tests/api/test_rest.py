@@ -40,7 +40,7 @@ class Rest:
 
 @pytest.fixture
 async def anyone(stack: Stack) -> AsyncIterator[Rest]:
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as http:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as http:
         yield Rest(http, stack.status["http_url"])
 
 

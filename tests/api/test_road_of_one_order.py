@@ -57,7 +57,7 @@ class Client:
 
 @pytest.fixture
 async def anyone(stack: Stack) -> AsyncIterator[Client]:
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as http:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as http:
         yield Client(http, stack.status["http_url"])
 
 
@@ -91,7 +91,7 @@ def order_of(sku: str, quantity: int = 3) -> dict[str, Any]:
 
 
 async def settled(client: Client, order_id: str) -> dict[str, Any]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             order = (await client(ORDER, id=order_id))["order"]
             if order and order["status"] not in ("PENDING", "RESERVED"):
@@ -116,7 +116,7 @@ async def test_an_order_within_stock_is_reserved_and_the_stock_held(buyer: Clien
     order = await settled(buyer, placed["order"]["id"])
     assert order["status"] == "CONFIRMED"
     assert [entry["type"] for entry in order["history"]] == ["order.placed", "order.reserved", "order.confirmed"]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (stock := (await staff(STOCK, sku=sku))["stockItem"])["reserved"] != 3:
             await asyncio.sleep(0.05)
     assert (stock["onHand"], stock["available"]) == (5, 2)
@@ -136,7 +136,7 @@ async def test_a_cancelled_order_gives_its_stock_back(buyer: Client, staff: Clie
     cancel = 'mutation($id: ID!) { cancelOrder(orderId: $id, reason: "changed my mind") { ok order { status } } }'
     for _ in range(2):  # the second changes nothing
         assert (await buyer(cancel, id=order_id))["cancelOrder"] == {"ok": True, "order": {"status": "CANCELLED"}}
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (stock := (await staff(STOCK, sku=sku))["stockItem"])["version"] < 4:
             await asyncio.sleep(0.05)
     assert stock["reserved"] == 0

@@ -241,7 +241,7 @@ async def test_a_stopping_api_says_so_and_ends_in_time(shop: Served) -> None:
             clients.append(client)
         stopping.server.should_exit = True
         assert {await client.closed() for client in clients} <= {1001, 1012}
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while stopping.server.server_state.connections or stopping.kontor.tail.followers:
                 await asyncio.sleep(0.05)
         with pytest.raises((ConnectionClosed, OSError)):

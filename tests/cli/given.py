@@ -21,7 +21,7 @@ def run_kontor(settings: Settings, *arguments: str) -> subprocess.CompletedProce
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
 
 

@@ -36,7 +36,7 @@ def row_named(rows: list[dict[str, Any]], name: str) -> dict[str, Any]:
     return row
 
 
-def kontor(folder: Path, *arguments: str, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+def kontor(folder: Path, *arguments: str, timeout_s: float = 300) -> subprocess.CompletedProcess[str]:
     """`kontor bench ...` beside an installation in that folder."""
     return subprocess.run(
         [sys.executable, "-m", "cli.main", "bench", *arguments],

@@ -246,9 +246,9 @@ async def test_the_same_key_is_answered_with_the_first_answer_whatever_happened_
 
 
 async def test_a_key_that_is_still_being_worked_on_is_a_conflict(process: GatewayProcess) -> None:
-    await process.tell("delay", seconds=0.5, on="create")
+    await process.tell("delay", seconds=1.5, on="create")
     first = asyncio.create_task(process.ask("POST", INTENTS, GOOD, key="slow"))
-    await asyncio.sleep(0.2)
+    await process.struck()
     status, answer = await process.ask("POST", INTENTS, GOOD, key="slow")
     assert (status, answer["error"]["code"]) == (409, "idempotency_key_in_use")
     assert await process.ask("POST", INTENTS, GOOD, key="slow") in ((status, answer), await first)
@@ -320,7 +320,7 @@ async def test_webhooks_come_twice_late_in_another_order_or_never(process: Gatew
     await asyncio.sleep(0.3)
     assert taking.types(turned["id"]) == []
     await moved(process, turned, "capture")
-    await eventually(lambda: taking.types(turned["id"]) == [taken, capturable], within_s=5)
+    await eventually(lambda: taking.types(turned["id"]) == [taken, capturable])
     listed = (await process.ask("GET", "/_gateway/webhooks"))[1]["webhooks"]
     states = {(each["subject"], each["type"]): each["state"] for each in listed}
     assert (states[lost["id"], capturable], states[lost["id"], taken]) == ("lost", "sent")

@@ -61,7 +61,7 @@ class Running:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        give_up_at = time.monotonic() + 20
+        give_up_at = time.monotonic() + 60
         while not (ready.exists() and ready.read_text() == str(self.process.pid)):
             assert self.process.poll() is None, self.process.communicate()
             assert time.monotonic() < give_up_at
@@ -75,7 +75,7 @@ class Running:
 
     def stop(self) -> str:
         self.process.send_signal(signal.SIGTERM)
-        said, _ = self.process.communicate(timeout=10)
+        said, _ = self.process.communicate(timeout=60)
         assert self.process.returncode == 0, said
         return said
 
@@ -173,9 +173,9 @@ async def test_mails_outlive_the_process_and_its_log_holds_none_of_them(inbox: R
 
 async def test_a_mail_that_is_too_large_is_refused_and_a_broken_one_is_shown(inbox: Running) -> None:
     large = (b"y" * 70 + b"\r\n") * (MAIL_BYTES_MAX // 70)
-    with smtplib.SMTP("127.0.0.1", inbox.smtp_port, timeout=10) as client, pytest.raises(smtplib.SMTPException):
+    with smtplib.SMTP("127.0.0.1", inbox.smtp_port, timeout=60) as client, pytest.raises(smtplib.SMTPException):
         client.sendmail("a@b.example", ["ada@example.com"], large)
-    with smtplib.SMTP("127.0.0.1", inbox.smtp_port, timeout=10) as client:
+    with smtplib.SMTP("127.0.0.1", inbox.smtp_port, timeout=60) as client:
         broken = b"Content-Type: text/plain; charset=no-such\r\nSubject: =?x?=\r\nDate: never\r\n\r\n\xff\xfe\r\n"
         client.sendmail("a@b.example", ["ada@example.com"], broken)
         client.sendmail("a@b.example", ["ada@example.com"], b"Content-Type: multipart/alternative\r\n\r\n\r\n")
@@ -229,7 +229,7 @@ def test_it_does_not_run_in_production_nor_on_a_port_that_is_taken(inbox: Runnin
             env=inbox.environment | variables,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
             check=False,
         )
         assert (done.returncode, says in done.stderr, "Traceback" in done.stderr) == (1, True, False), done.stderr

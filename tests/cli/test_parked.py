@@ -84,7 +84,7 @@ async def test_without_a_worker_the_wish_stands_and_that_is_said(sick: Sick) -> 
     assert waited.returncode == 1
     assert "is one running?" in waited.stderr
     async with worker(sick):
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while await sick.parked():
                 await asyncio.sleep(0.1)
     assert (await on_hand(sick.kontor))["B"] == 5

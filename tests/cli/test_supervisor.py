@@ -43,11 +43,11 @@ def program(folder: Path, code: str, *arguments: str, name: str = "program", **m
 
 
 async def eventually(true: Callable[[], bool]) -> None:
-    for _ in range(500):
+    for _ in range(3_000):
         if true():
             return
         await asyncio.sleep(0.02)
-    raise AssertionError("it has not happened within 10 s")
+    raise AssertionError("it has not happened within a minute")
 
 
 async def test_a_killed_process_runs_again_under_another_pid(
@@ -98,7 +98,7 @@ async def test_a_process_that_ignores_the_request_to_stop_is_killed_after_its_gr
 
     await supervisor.start(program(tmp_path, STUBBORN, str(ready_file), ready=ready, grace_s=0.3))
     pid = supervisor.records["program"].pid
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(12):
         await supervisor.stop("program")
     assert not psutil.pid_exists(pid)
 

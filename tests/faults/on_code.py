@@ -114,7 +114,7 @@ async def new_code_beside_the_old(scene: Scene) -> None:
     async def parked() -> bool:
         return {each.aggregate_id for each in await _parked(scene.kontor)} >= wanted
 
-    scene.require(await scene.until(parked, s_max=30), "the old worker has not parked what it cannot read")
+    scene.require(await scene.until(parked), "the old worker has not parked what it cannot read")
     for sku in skus:
         order = {"lines": [{"sku": sku, "quantity": 1}], "currency": "GBP", "paymentMethod": "tok_1"}
         await scene.crowd.send(scene.http, "customer", "place-order", order)

@@ -23,7 +23,7 @@ from streams.verification import Verdict, verify_all
 from tests.faults.crowd import Crowd
 from tests.faults.system import System
 
-READY_S_MAX: Final = 60.0
+READY_S_MAX: Final = 180.0
 LOOK_S: Final = 0.05
 
 

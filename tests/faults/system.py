@@ -41,7 +41,7 @@ SERVERS: Final = ("postgres", "kafka", "redis")
 PROGRAMS: Final = ("relay", "worker", "api", "gateway", "inbox")
 BACKOFF_S_MAX: Final = 1.0  # a system that is broken all day would otherwise mostly wait
 START_S_MAX: Final = 400.0
-CALL_S_MAX: Final = 120.0
+CALL_S_MAX: Final = 300.0
 
 
 class Remembering(Supervisor):
@@ -122,7 +122,7 @@ class System:
             await self.started(name, usual)
 
     def kontor(
-        self, *arguments: str, variables: Mapping[str, str] | None = None, cwd: Path = ROOT, timeout_s: float = 120
+        self, *arguments: str, variables: Mapping[str, str] | None = None, cwd: Path = ROOT, timeout_s: float = 300
     ) -> subprocess.CompletedProcess[str]:
         """`kontor ...` beside the system, to its end, whatever that is."""
         return subprocess.run(
@@ -149,7 +149,7 @@ class System:
             yield process
         finally:
             process.terminate()
-            process.wait(60)
+            process.wait(120)
 
     @property
     def environment(self) -> dict[str, str]:

@@ -110,18 +110,18 @@ async def test_a_worker_that_is_far_behind_passes_over_the_backlog_and_then_foll
         log = stack.home / "logs" / "worker-far.log"
         async with open_kontor(other.settings, name="test") as kontor:
             with other.process("relay", log="relay-far"):
-                await until(lambda: count(kontor, "SELECT position FROM relay_checkpoint"), EVENTS, 120)
+                await until(lambda: count(kontor, "SELECT position FROM relay_checkpoint"), EVENTS, 240)
                 with other.process("worker", log="worker-far"):
                     applied = "SELECT count(*) FROM order_timeline_v1 WHERE jsonb_array_length(steps) = 5"
-                    await until(lambda: count(kontor, applied), EVENTS // 5 - 400, 120)
+                    await until(lambda: count(kontor, applied), EVENTS // 5 - 400, 240)
                     caught_up = await passed_over(log)
                     assert sum(caught_up) > EVENTS - 12 * 2 * FAR_RECORDS
                     # Once each, to the end of what was published: what had been fetched before does not ask again.
                     assert len(caught_up) <= AGENTS * SHARDS
                     # It follows Kafka again, and its offsets are committed beyond what was passed over.
                     await receive(kontor, 1)
-                    await until(lambda: count(kontor, "SELECT sum(on_hand) FROM stock_v1"), 3, 30)
-                    await until(lambda: count(kontor, applied), EVENTS // 5 - 400, 30)
+                    await until(lambda: count(kontor, "SELECT sum(on_hand) FROM stock_v1"), 3, 120)
+                    await until(lambda: count(kontor, applied), EVENTS // 5 - 400, 240)
                     assert (await verify_all(kontor)).findings == []
 
 

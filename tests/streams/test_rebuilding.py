@@ -154,7 +154,7 @@ async def test_a_token_is_of_the_generation_that_is_read(kontor: Kontor) -> None
     await chain.take(follower, "inventory", await published(kontor))  # the one before alone
     assert not await kontor.positions.wait(STOCK, token, timeout_s=0.3)
     await follow(kontor)
-    assert await kontor.positions.wait(STOCK, token, timeout_s=5)
+    assert await kontor.positions.wait(STOCK, token, timeout_s=60)
 
 
 async def test_workers_that_still_follow_a_dropped_generation_go_on_without_it(kontor: Kontor) -> None:

@@ -27,7 +27,7 @@ from streams.relay import Relay
 
 pytestmark = pytest.mark.servers
 ACTOR = Actor.system("test")
-WITHIN_S = 30
+WITHIN_S = 120
 
 
 async def add_products(kontor: Kontor, count: int, *, tag: str = "P") -> None:

@@ -46,7 +46,7 @@ async def findings(kontor: Kontor) -> set[tuple[str, str]]:
 
 async def published(kontor: Kontor) -> None:
     end = await kontor.log.end()
-    async with kontor.pool.connection() as connection, asyncio.timeout(20):
+    async with kontor.pool.connection() as connection, asyncio.timeout(60):
         while True:
             ((position,),) = await (await connection.execute("SELECT position FROM relay_checkpoint")).fetchall()
             if position >= end:
