@@ -4,31 +4,25 @@ Postgres and put back, and an older copy never replaces a newer one.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import msgspec
-import structlog
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
-from adapters.circuit_breaker import CircuitBreaker
+from adapters.redis_answers import RedisAnswers
 from projections.view import Row, View
 
 R = TypeVar("R", bound=Row)
-log = structlog.get_logger()
 
 COPY_S: Final = 86_400
 # A copy put back by a reader may be outdated by the time it arrives in an emptied Redis: it lives shortly.
 REFILL_S: Final = 60
 TIMEOUT_S: Final = 0.5
 CONNECTIONS_MAX: Final = 32
-# After some failures nobody waits for TIMEOUT_S any more, until this has passed.
-LEFT_ALONE_S_MAX: Final = 2.0
 
 # A copy is `<version>\n<row as JSON>`; KEYS[i] belongs to ARGV[2i] (version) and ARGV[2i+1] (row).
 _COPY: Final = """
@@ -63,8 +57,7 @@ class RedisViews:
         self._redis = redis
         self._prefix = prefix
         self._copy = redis.register_script(_COPY)
-        self._breaker = CircuitBreaker(time.monotonic, open_s_max=LEFT_ALONE_S_MAX)
-        self._away = False
+        self._answers = RedisAnswers(meanwhile="rows are read from PostgreSQL")
 
     def key(self, view: View[Any], row_id: UUID) -> str:
         return f"{self._prefix}{view.table}:{row_id}"
@@ -77,7 +70,7 @@ class RedisViews:
         for row in rows:
             arguments += [row.version, msgspec.json.encode(row)]
         keys = [self.key(view, row.id) for row in rows]
-        return await self._answer(lambda: self._copy(keys=keys, args=arguments)) is not None
+        return await self._answers.to(lambda: self._copy(keys=keys, args=arguments)) is not None
 
     async def forget(self, view: View[Any], ids: Sequence[UUID]) -> None:
         """Take these copies away. Raises RedisError when Redis is away."""
@@ -88,7 +81,7 @@ class RedisViews:
         """The copies that are there."""
         ids = list(ids)
         keys = [self.key(view, row_id) for row_id in ids]
-        copies: list[Any] | None = await self._answer(lambda: self._redis.mget(keys))
+        copies: list[Any] | None = await self._answers.to(lambda: self._redis.mget(keys))
         if copies is None:
             return {}
         return {
@@ -96,26 +89,3 @@ class RedisViews:
             for row_id, copy in zip(ids, copies, strict=True)
             if copy is not None
         }
-
-    async def _answer(self, ask: Callable[[], Awaitable[Any]]) -> Any:
-        """What Redis says; None when it is away, or was a moment ago."""
-        if not self._breaker.admits:
-            return None
-        self._breaker.begin()
-        try:
-            answer = await ask()
-        except (RedisError, OSError, TimeoutError) as error:
-            self._breaker.failed(repr(error))
-            self._note_away(error)
-            return None
-        except BaseException:
-            self._breaker.interrupted()
-            raise
-        self._breaker.succeeded()
-        self._away = False
-        return answer
-
-    def _note_away(self, error: Exception) -> None:
-        if not self._away:  # once per outage, not once per read
-            log.warning("redis_away", error=repr(error))
-        self._away = True

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.rate_limits import KEYS_MAX, LocalLimits, Rate, RateLimits, Share
+from adapters.leaky_buckets import KEYS_MAX, US, LocalBuckets
+from adapters.rate_limits import Rate, RateLimits, Share
 from adapters.redis_views import connect
 from adapters.wiring import Kontor
 
@@ -30,10 +31,10 @@ class Limited:
     clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
-        self.limits = LocalLimits(self.clock)
+        self.limits = LocalBuckets(self.clock)
 
     def take(self, *keys: str) -> float:
-        return self.limits.take([Share(key, RATE) for key in keys])
+        return self.limits.pour([Share(key, RATE).pour for key in keys]).wait_us / US
 
 
 def test_a_burst_is_taken_then_one_each_interval() -> None:
@@ -57,7 +58,7 @@ def test_what_is_given_back_was_never_taken() -> None:
     limited = Limited()
     for _ in range(10):
         assert limited.take("a") == 0
-        limited.limits.give_back([Share("a", RATE)])
+        limited.limits.take_back([Share("a", RATE).pour])
 
 
 @given(st.lists(st.floats(0, 300), max_size=60))
