@@ -81,6 +81,7 @@ class Settings(BaseSettings):
     operation_timeout_s: float = Field(default=10, gt=0, le=300, description="for one GraphQL operation")
     trusted_proxies: str = Field(default="", description="addresses and networks that X-Forwarded-For is taken from")
     allowed_origins: str = Field(default="", description="origins of other sites whose pages may use the API")
+    sockets_per_address_max: int = Field(default=100, ge=1, description="WebSockets of one address to one API process")
     persisted_documents: str | None = Field(default=None, description="folder of GraphQL documents clients may name")
     persisted_only: bool = Field(default=False, description="execute nothing but those")
 
@@ -97,7 +98,12 @@ class Settings(BaseSettings):
     def _generous_in_development(cls, given: Any) -> Any:
         """Nobody is kept from trying things out, or from measuring, on a machine of their own."""
         if isinstance(given, dict) and given.get("environment", "development") == "development":
-            generous = {"cost_burst": 1_000_000, "cost_restore_per_s": 100_000, "webhook_private_addresses": True}
+            generous = {
+                "cost_burst": 1_000_000,
+                "cost_restore_per_s": 100_000,
+                "sockets_per_address_max": 2_000,
+                "webhook_private_addresses": True,
+            }
             return generous | given
         return given
 

@@ -75,7 +75,9 @@ def api() -> None:
 
     settings = _start("api")
     _allow_open_files()
-    limits = SocketLimits(allowed_origins=listed(settings.allowed_origins))
+    limits = SocketLimits(
+        allowed_origins=listed(settings.allowed_origins), per_address_max=settings.sockets_per_address_max
+    )
     app = create_app(lambda: _opened(settings, "api"), environment=settings.environment, limits=limits)
     host, port, drain_s = settings.http_host, settings.http_port, settings.drain_s
     proxies = listed(settings.trusted_proxies)

@@ -7,6 +7,7 @@ until the access token expires; then the connection is closed with 4403, and the
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -56,10 +57,11 @@ SERVING: Final[Mapping[str, Any]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SocketLimits:
-    """`connections_max` are those of one process, `subscriptions_max` those of one connection. Pages of no other origin
-    than their own and `allowed_origins` may connect."""
+    """`connections_max` are those of one process, `per_address_max` those of one address to it, `subscriptions_max`
+    those of one connection. Pages of no other origin than their own and `allowed_origins` may connect."""
 
     connections_max: int = 2_000
+    per_address_max: int = 100
     subscriptions_max: int = 20
     init_wait_s: float = 10.0
     allowed_origins: tuple[str, ...] = ()
@@ -138,28 +140,37 @@ class SocketRouter(GraphQLRouter[RequestContext, None]):
             allowed_origins=limits.allowed_origins,
             **more,
         )
-        self._connections_max = limits.connections_max
-        self._connections = 0
+        self._limits = limits
+        self._connections: Counter[str] = Counter()  # by address
 
     async def run(self, request: Any, context: Any = UNSET, root_value: Any = UNSET) -> Any:
-        """Answers 503 to a connection above the limit."""
+        """Answers 429 to a connection above what its address may have, 503 to one above the limit."""
         if not self.is_websocket_request(request):
             return await super().run(request, context, root_value)
-        if self._connections >= self._connections_max:
-            log.warning("too_many_sockets", connections_max=self._connections_max)
-            refused = PlainTextResponse(
-                f"There are {self._connections_max} connections already; try again later.",
-                status_code=503,
-                headers={"retry-after": "5"},
-            )
+        address: str = context.address
+        if (refused := self._refusal(address)) is not None:
             await request.send_denial_response(refused)
             return request
-        self._connections += 1
+        self._connections[address] += 1
         try:
             with SOCKETS.track_inprogress():
                 return await super().run(request, context, root_value)
         finally:
-            self._connections -= 1
+            self._connections[address] -= 1
+            if not self._connections[address]:
+                del self._connections[address]
+
+    def _refusal(self, address: str) -> PlainTextResponse | None:
+        """The answer to one connection too many."""
+        limits, open_now = self._limits, self._connections
+        if open_now[address] >= limits.per_address_max:
+            status, told = 429, f"Your address has {limits.per_address_max} connections already; close some."
+        elif open_now.total() >= limits.connections_max:
+            status, told = 503, f"There are {limits.connections_max} connections already; try again later."
+        else:
+            return None
+        log.warning("too_many_sockets", status=status, of_address=open_now[address], of_all=open_now.total())
+        return PlainTextResponse(told, status_code=status, headers={"retry-after": "5"})
 
     async def on_ws_connect(self, context: RequestContext) -> Any:
         """Raises ConnectionRejectionError, which closes the connection with 4403, for a token that is not good."""

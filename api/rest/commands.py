@@ -6,6 +6,7 @@ The routes, their documentation and their schemas come from `commands.COMMANDS`:
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from math import ceil
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -18,6 +19,8 @@ from adapters.consistency import Token
 from adapters.wiring import Kontor
 from api.answer_headers import correlation_of
 from api.client_address import client_address, networks
+from api.graphql.allowance import Allowance
+from api.graphql.cost import MUTATION
 from api.rest import problems
 from api.rest.forms import PUBLIC, command_of, form_of, json_schema
 from api.security import actor_of
@@ -97,6 +100,7 @@ def _endpoint(command: Command) -> Callable[..., Coroutine[Any, Any, Receipt]]:
         actor, _ = actor_of(authorization, kontor.access_tokens)
         wanted = command_of(command.request, body)
         address = client_address(request, networks(kontor.settings.trusted_proxies))
+        await _charged(Allowance.of(kontor, actor, address))
         async with throttled(kontor, wanted, actor=actor, address=address):
             outcome = await kontor.pipeline.execute(
                 wanted, actor=actor, idempotency_key=idempotency_key, correlation_id=correlation_of(request)
@@ -108,6 +112,17 @@ def _endpoint(command: Command) -> Callable[..., Coroutine[Any, Any, Receipt]]:
     execute.__annotations__["body"] = form_of(command.request)
     execute.__doc__ = f"{summary(command)} Who: {_permission(command)}."
     return execute
+
+
+async def _charged(allowance: Allowance) -> None:
+    """Takes what a mutation takes, from the same bucket. Raises CostLimitReached."""
+    taken = await allowance.buckets.take(allowance.bucket, MUTATION)
+    if not taken.granted:
+        wait_s = allowance.buckets.seconds_until(MUTATION, taken.left)
+        raise problems.CostLimitReached(
+            f"A command costs {MUTATION} points and {taken.left} are left; send it again in {ceil(wait_s)} s.",
+            retry_after_s=wait_s,
+        )
 
 
 def summary(command: Command) -> str:

@@ -43,6 +43,14 @@ _TELL_WHY: Final = (Overloaded, StoreUnavailable, WrittenByNewerCode)
 _UNAVAILABLE: Final = (*_TELL_WHY, OperationalError, PoolTimeout, TooManyRequests)
 
 
+class CostLimitReached(Exception):
+    """The actor has spent its points; nothing was done."""
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class Problem(BaseModel):
     """Why something was refused (RFC 9457)."""
 
@@ -63,7 +71,7 @@ RESPONSES: Final[dict[int | str, dict[str, Any]]] = {
         409: "The state does not allow it, or somebody was faster.",
         413: "The body is too large.",
         422: "The input is not valid, or the idempotency key was used for other content.",
-        429: "Tried too often; `Retry-After` says when to come again, in seconds.",
+        429: "Tried too often, or too many points spent; `Retry-After` says when to come again, in seconds.",
         503: "Busy or away; send it again with the same idempotency key.",
     }.items()
 }
@@ -113,6 +121,10 @@ def install(app: FastAPI) -> None:
     async def forbidden(_: Request, error: Exception) -> JSONResponse:
         return problem(403, "FORBIDDEN", str(error))
 
+    async def spent(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, CostLimitReached)
+        return problem(429, "COST_LIMIT_EXCEEDED", str(error), retry_after_s=error.retry_after_s)
+
     async def unavailable(_: Request, error: Exception) -> JSONResponse:
         log.warning("unavailable", error=repr(error))
         told = str(error) if isinstance(error, _TELL_WHY) else "The database is busy or away."
@@ -132,6 +144,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, malformed)
     app.add_exception_handler(Unauthenticated, unauthenticated)
     app.add_exception_handler(Forbidden, forbidden)
+    app.add_exception_handler(CostLimitReached, spent)
     for kind in _UNAVAILABLE:
         app.add_exception_handler(kind, unavailable)
     app.add_exception_handler(Exception, unexpected)

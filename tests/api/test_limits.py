@@ -68,6 +68,29 @@ async def test_an_operation_is_charged_once_also_where_the_compiled_path_gives_i
 
 
 @pytest.mark.servers
+async def test_a_command_over_rest_takes_points_from_the_same_bucket(api: Served) -> None:
+    clerk = uuid4()
+    token = api.token(clerk, Role.STAFF)
+    assert (await api.kontor.cost_buckets.take(f"user:{clerk}", BURST - 20)).granted
+
+    async def added(sku: str) -> tuple[int, Any, Any]:
+        product = {"sku": sku, "name": "Thing", "price": {"amount": "1", "currency": "GBP"}}
+        return await api.post("/v1/commands/add-product", json.dumps(product), {"Authorization": f"Bearer {token}"})
+
+    done, status = 0, 200
+    while status == 200:
+        status, headers, told = await added(sku := f"REST-{uuid4().hex[:10]}")
+        done += status == 200
+        assert done < 90, "each takes ten, and one comes back in a second"
+    assert done >= 2
+    assert (status, told["code"], headers["Content-Type"]) == (429, "COST_LIMIT_EXCEEDED", "application/problem+json")
+    assert 1 <= int(headers["Retry-After"]) <= 10
+    assert codes(await api.ask(ADD, token, variables={"sku": uuid4().hex[:10]})) == ["COST_LIMIT_EXCEEDED"]
+    other = api.token(uuid4(), Role.STAFF)
+    assert (await api.ask(FIND, other, variables={"sku": sku}))["data"]["product"] is None
+
+
+@pytest.mark.servers
 async def test_an_operation_that_is_too_dear_is_refused_with_numbers(api: Served) -> None:
     answer = await api.ask(PRODUCTS, api.token(uuid4(), Role.STAFF), variables={"n": MOST})
     assert answer["data"] is None

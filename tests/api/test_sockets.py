@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,7 @@ CONNECTIONS = int(os.environ.get("CONNECTIONS", "200"))
 
 @pytest.fixture(scope="module")
 async def shop(stack: Stack) -> AsyncIterator[Served]:
-    limits = SocketLimits(allowed_origins=("https://shop.example",))
+    limits = SocketLimits(allowed_origins=("https://shop.example",), per_address_max=2_000)
     async with (
         installation_on(stack) as settings,
         open_kontor(settings, name="test") as kontor,
@@ -158,6 +160,31 @@ async def test_connections_and_subscriptions_are_limited_and_a_silent_client_is_
             assert await Client(silent).closed() == 4408
         async with small.client():
             pass
+
+
+async def test_one_address_leaves_connections_to_others_and_gets_its_own_back(shop: Served) -> None:
+    behind = shop.kontor.settings.model_copy(update={"trusted_proxies": "127.0.0.1"})
+    limits = SocketLimits(connections_max=4, per_address_max=2)
+    ada, bob = ({"additional_headers": {"X-Forwarded-For": address}} for address in ("192.0.2.1", "192.0.2.2"))
+    held = []
+    async with serving(replace(shop.kontor, settings=behind), limits) as small:
+        for who in (ada, bob):
+            held += [await small.socket(**who) for _ in range(2)]
+            with pytest.raises(InvalidStatus) as refused:
+                await small.socket(**who)
+            answer = refused.value.response
+            assert (answer.status_code, answer.headers["retry-after"]) == (429, "5")
+        await held[-1].close()
+
+        async def has_room() -> bool:
+            with suppress(InvalidStatus):
+                held.append(await small.socket(**bob))
+            return len(held) == 5
+
+        await until(has_room)
+        with pytest.raises(InvalidStatus) as full:
+            await small.socket()
+        assert full.value.response.status_code == 503
 
 
 async def test_many_that_are_dropped_without_a_word_leave_nothing(shop: Served) -> None:
