@@ -19,6 +19,7 @@ from adapters.effects_ledger import ERROR_LENGTH_MAX, BreakerState, EffectsLedge
 
 KIND: Final = "webhook"
 RETRIED_FOR: Final = timedelta(days=3)
+GRACE: Final = timedelta(hours=1)
 DELIVERED_KEPT_FOR: Final = timedelta(days=7)
 GIVEN_UP_KEPT_FOR: Final = timedelta(days=30)
 ENDPOINTS_AT_ONCE: Final = 256  # that are posted to by one process
@@ -57,12 +58,14 @@ UPDATE webhook_deliveries d SET claimed_until = NULL
 FROM unnest(%s::bigint[], %s::bigint[], %s::integer[]) AS r (stretch_id, position, attempts)
 WHERE d.stretch_id = r.stretch_id AND d.position = r.position AND d.attempts = r.attempts AND d.state = 'waiting'
 """
-# Tried for the last time when its time is over. `attempts` says whose claim it was.
+# Whoever posts says when it is given up, so as to look at its endpoint first; what comes to nothing in other ways is
+# not kept for ever. Its last attempt is when its time is over. `attempts` says whose claim it was.
 _FAILED: Final = """
 UPDATE webhook_deliveries SET last_error = %(error)s, last_status = %(status)s, claimed_until = NULL,
-    due_at = least(clock_timestamp() + make_interval(secs => %(pause_s)s), greatest(give_up_at, clock_timestamp())),
-    state = CASE WHEN %(final)s OR clock_timestamp() > give_up_at THEN 'given_up' ELSE 'waiting' END,
-    ended_at = CASE WHEN %(final)s OR clock_timestamp() > give_up_at THEN clock_timestamp() END
+    due_at = least(clock_timestamp() + make_interval(secs => %(pause_s)s),
+        greatest(give_up_at, clock_timestamp() + interval '1 second')),
+    state = CASE WHEN %(final)s OR clock_timestamp() > give_up_at + %(grace)s THEN 'given_up' ELSE 'waiting' END,
+    ended_at = CASE WHEN %(final)s OR clock_timestamp() > give_up_at + %(grace)s THEN clock_timestamp() END
 WHERE stretch_id = %(stretch_id)s AND position = %(position)s AND state = 'waiting' AND attempts = %(attempts)s
 RETURNING state
 """
@@ -181,8 +184,8 @@ class DeliveriesLedger:
     async def failed(self, effect: Delivery, error: str, *, pause_s: float, final: bool = False) -> State | None:
         """See `EffectsLedger.failed`."""
         values = {"error": error[:ERROR_LENGTH_MAX].replace("\x00", ""), "status": effect.last_status,
-                  "pause_s": pause_s, "final": final, "stretch_id": effect.stretch_id, "position": effect.position,
-                  "attempts": effect.attempts}  # fmt: skip
+                  "pause_s": pause_s, "final": final, "grace": GRACE, "stretch_id": effect.stretch_id,
+                  "position": effect.position, "attempts": effect.attempts}  # fmt: skip
         async with self._pool.connection() as connection:
             row = await (await connection.execute(_FAILED, values)).fetchone()
         return None if row is None else row[0]

@@ -17,7 +17,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from adapters.deliveries_ledger import effect_of
 from adapters.log import LogRecord
-from commands.deliveries import Change, EndStretch, Forget, Recipient, Tell
+from commands.deliveries import BeginAgain, Change, EndStretch, Forget, Recipient, Tell
 from domain.identity import event_id
 from domain.webhooks import EndpointState
 
@@ -37,6 +37,10 @@ _DROP: Final = "DELETE FROM webhook_deliveries WHERE endpoint_id = %s AND state 
 _GIVE_UP: Final = """
 UPDATE webhook_deliveries SET state = 'given_up', ended_at = clock_timestamp(), claimed_until = NULL, last_error = %s
 WHERE endpoint_id = %s AND state = 'waiting'
+"""
+_BEGIN_AGAIN: Final = """
+UPDATE webhook_deliveries SET give_up_at = NULL, due_at = clock_timestamp()
+WHERE endpoint_id = %s AND state = 'waiting' AND attempts > 0
 """
 # The first of each endpoint and sort, where there is room for more; those that moved longest ago first.
 _OPEN: Final = """
@@ -107,6 +111,8 @@ class Planning:
                 await execute(_TELL, [endpoint_id, replay, list(types), after, until])
             case EndStretch(until=until):
                 await execute(_END, [until, endpoint_id])
+            case BeginAgain():
+                await execute(_BEGIN_AGAIN, [endpoint_id])
             case Forget(reason=reason):
                 await execute(_FORGET, [endpoint_id])
                 await execute(_DROP, [endpoint_id, reason is None])

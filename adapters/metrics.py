@@ -68,7 +68,7 @@ EFFECTS_OLDEST_S: Final = Gauge(
 )
 BREAKER_STATE: Final = Gauge(
     "kontor_breaker_state",
-    "1 for the state of a provider's circuit breaker: closed, open or half_open.",
+    "1 for the state of a provider's circuit breaker: closed, open or half_open; of webhook endpoints, how many.",
     ("kind", "state"),
     registry=REGISTRY,
 )

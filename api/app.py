@@ -55,7 +55,7 @@ def create_app(
                 cost_max=settings.cost_per_operation_max,
             )
             app.state.view_gauges = ViewGauges(kontor.reads)
-            app.state.effect_gauges = EffectGauges(kontor.effects)
+            app.state.effect_gauges = EffectGauges(kontor.effects, kontor.deliveries)
             yield
 
     # The interactive documentation brings its scripts along instead of loading them from the web.

@@ -61,7 +61,12 @@ class Forget:
     reason: str | None
 
 
-Change = Tell | EndStretch | Forget
+@dataclass(frozen=True, slots=True)
+class BeginAgain:
+    """What waits is posted now, and tried for as long as if it had not been tried before."""
+
+
+Change = Tell | EndStretch | Forget | BeginAgain
 
 
 def after_event(  # noqa: PLR0911  # one case per event
@@ -85,7 +90,7 @@ def after_event(  # noqa: PLR0911  # one case per event
         case WebhookEndpoint.Resumed():
             began = recipient.state is EndpointState.DISABLED
             active = replace(recipient, state=EndpointState.ACTIVE)
-            return active, ((Tell(types=recipient.types, after=position),) if began else ())
+            return active, (Tell(types=recipient.types, after=position) if began else BeginAgain(),)
         case WebhookEndpoint.ReplayRequested(since=since, until=until):
             end = position if until is None else min(until, position)
             return recipient, (Tell(types=recipient.types, after=since, until=end, replay=True),)

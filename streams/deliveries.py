@@ -12,6 +12,7 @@ import asyncio
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -84,9 +85,9 @@ async def plan(kontor: Kontor) -> Planned:
             for stretch in stretches:
                 planned += [(stretch, record) for record in records if wants(stretch.types, record.event_type)]
                 moved[stretch.stretch_id] = reached
-                worth_noting |= reached == stretch.until
-            worth_noting |= reached - position > UNNOTED_POSITIONS_MAX
-            more |= reached < until
+            ended = any(reached == stretch.until for stretch in stretches)
+            worth_noting |= ended or reached - position > UNNOTED_POSITIONS_MAX
+            more |= ended or reached < until  # behind one that has ended another may begin
         if planned:
             await transaction.plan(planned)
         if planned or worth_noting:
@@ -159,7 +160,10 @@ async def deliver(kontor: Kontor, delivery: Delivery) -> None:
             await _disable(kontor, delivery, f"it {answer}")
             raise GivenUp(f"it {answer}")
         problem = await _untaken(kontor, delivery, answer)
-    await _disable_if_dead(kontor, delivery, problem)
+    if delivery.give_up_at is not None and kontor.ports.clock.now() >= delivery.give_up_at:
+        # Before the last failure is noted: whoever dies in between comes here again.
+        await _disable_if_dead(kontor, delivery, delivery.give_up_at - RETRIED_FOR, problem)
+        raise GivenUp(str(problem))
     raise problem
 
 
@@ -178,12 +182,8 @@ async def _untaken(kontor: Kontor, delivery: Delivery, answer: Answer) -> Except
     return EndpointAway(f"it {answer}", retry_after_s=answer.retry_after_s)
 
 
-async def _disable_if_dead(kontor: Kontor, delivery: Delivery, problem: Exception) -> None:
-    """Before the last failure is noted: whoever dies in between comes here again."""
-    give_up_at = delivery.give_up_at
-    if give_up_at is None or kontor.ports.clock.now() < give_up_at:
-        return
-    if not await kontor.deliveries.takes_some(delivery.endpoint_id, give_up_at - RETRIED_FOR):
+async def _disable_if_dead(kontor: Kontor, delivery: Delivery, since: datetime, problem: Exception) -> None:
+    if not await kontor.deliveries.takes_some(delivery.endpoint_id, since):
         await _disable(kontor, delivery, f"nothing was taken for {RETRIED_FOR.days} days; last: {problem}")
 
 

@@ -134,7 +134,7 @@ class Effects(Generic[E]):
         self._look_s = LOOK_S if look_s is None else look_s
         self._backoff = backoff or backoff_s
         self._breaker = CircuitBreaker(_monotonic)
-        self._told = "closed"
+        self._told: BreakerState | None = None  # what the one before this process has told may be another
         self._news = asyncio.Event()
         self._ended: list[E] = []
 
@@ -234,7 +234,8 @@ class Effects(Generic[E]):
         state = self._breaker.state
         if state != self._told:
             await self._ledger.note_breaker(self._kind, state, self._breaker.reason)
-            log.warning("breaker", kind=self._kind, state=state)
+            if self._told is not None:
+                log.warning("breaker", kind=self._kind, state=state)
             self._told = state
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 
+from adapters.memory import MemoryWebhookTests
 from adapters.read_store import write
 from adapters.wiring import Kontor
 from api.graphql.consistency import Freshness
@@ -37,6 +38,11 @@ def about(name: str, shown: str = SHOWN) -> str:
 
 ROTATE, PAUSE, RESUME = about("rotateWebhookSecret"), about("pauseWebhook"), about("resumeWebhook")
 REMOVE = about("removeWebhook", DONE)
+REPLAY = f"""mutation($id: ID!, $since: Cursor! = "3", $until: Cursor, $key: ID) {{
+  replayWebhook(endpointId: $id, since: $since, until: $until, idempotencyKey: $key) {SHOWN} }}"""
+TEST = (
+    "mutation($id: ID!) { testWebhook(endpointId: $id) { ok userErrors { code message field } receipt { version } } }"
+)
 LIST = f"{{ webhookEndpoints {ENDPOINT} }}"
 NODE = "query($id: ID!) { node(id: $id) { __typename id } }"
 
@@ -99,7 +105,7 @@ async def test_a_removed_endpoint_stays_removed() -> None:
     for _ in range(2):
         payload = await answer(kontor, REMOVE, id=endpoint_id)
         assert payload == {"ok": True, "userErrors": [], "receipt": {"version": 2, "replayed": False}}
-    for document in (PAUSE, RESUME, ROTATE):
+    for document in (PAUSE, RESUME, ROTATE, REPLAY):
         refused = await answer(kontor, document, id=endpoint_id)
         assert refused["userErrors"] == [{"code": "ILLEGAL_TRANSITION", "field": None}]
         assert (refused["ok"], refused["endpoint"], refused["secret"]) == (False, None, None)
@@ -121,7 +127,7 @@ async def test_what_was_answered_before_the_removal_is_answered_again_without_th
         (REGISTER, {"types": ["order.lost"]}, "INVALID", "types"),
         *[
             (document, {"id": wanted}, "NOT_FOUND", "endpointId")
-            for document in (ROTATE, PAUSE, RESUME, REMOVE)
+            for document in (ROTATE, PAUSE, RESUME, REMOVE, REPLAY)
             for wanted in ("nonsense", str(UUID(int=1)))
         ],
     ],
@@ -135,14 +141,14 @@ async def test_what_can_be_corrected_is_a_user_error(
     assert kontor.store.stored == []
 
 
-@pytest.mark.parametrize("document", [ROTATE, PAUSE, RESUME, REMOVE])
+@pytest.mark.parametrize("document", [ROTATE, PAUSE, RESUME, REMOVE, REPLAY])
 async def test_somebody_elses_endpoint_is_not_found(document: str) -> None:
     kontor, endpoint_id = await registered()
     payload = await answer(kontor, document, OTHER, id=endpoint_id)
     assert payload["userErrors"] == [{"code": "NOT_FOUND", "field": ["endpointId"]}]
 
 
-@pytest.mark.parametrize("document", [REGISTER, ROTATE, PAUSE, RESUME, REMOVE, LIST])
+@pytest.mark.parametrize("document", [REGISTER, ROTATE, PAUSE, RESUME, REMOVE, REPLAY, TEST, LIST])
 @pytest.mark.parametrize("actor", [ANONYMOUS, CUSTOMER, STAFF], ids=["anonymous", "customer", "staff"])
 async def test_endpoints_are_for_integrators(document: str, actor: Actor) -> None:
     kontor = InMemory()
@@ -150,6 +156,30 @@ async def test_endpoints_are_for_integrators(document: str, actor: Actor) -> Non
     result = await sent(kontor, document, actor, **variables)
     assert result.errors
     assert (result.data, kontor.store.stored) == (None, [])
+
+
+async def test_a_replay_is_asked_for_by_cursors_once_for_a_key() -> None:
+    kontor, endpoint_id = await registered()
+    for replayed in (False, True):
+        payload = await answer(kontor, REPLAY, id=endpoint_id, since="3", until="9", key="k")
+        assert (payload["ok"], payload["receipt"]) == (True, {"version": 2, "replayed": replayed})
+    for wrong, field in (({"since": "x"}, "since"), ({"since": "-1"}, "since"), ({"until": "3"}, "until")):
+        payload = await answer(kontor, REPLAY, id=endpoint_id, **wrong)
+        assert (payload["ok"], payload["userErrors"]) == (False, [{"code": "INVALID", "field": [field]}])
+
+
+async def test_a_test_says_what_the_endpoint_answered() -> None:
+    kontor, endpoint_id = await registered()
+    tests = kontor.ports.webhook_tests
+    assert isinstance(tests, MemoryWebhookTests)
+    assert await answer(kontor, TEST, id=endpoint_id) == {"ok": True, "userErrors": [], "receipt": {"version": 1}}
+    tests.problem = "it answered 500"
+    told = "https://shop.example/hooks did not take the test: it answered 500"
+    payload = await answer(kontor, TEST, id=endpoint_id)
+    assert payload["userErrors"] == [{"code": "INVALID", "message": told, "field": ["endpointId"]}]
+    refused = await answer(kontor, TEST, OTHER, id=endpoint_id)
+    assert [each["code"] for each in refused["userErrors"]] == ["NOT_FOUND"]
+    assert len(tests.posted) == 2
 
 
 async def shown(kontor: Kontor, document: str, actor: Actor, **variables: Any) -> Any:

@@ -124,7 +124,12 @@ async def test_effects_and_breakers_are_figures(kontor: Kontor) -> None:
     await planned(kontor, "mail.order_confirmed", uuid4())
     await planned(kontor, "order.expire", uuid4(), due_at=kontor.ports.clock.now() + timedelta(hours=1))
     await kontor.effects.note_breaker("mail", "open", "connection refused")
-    await EffectGauges(kontor.effects).refresh()
+    for endpoint in (OPEN, OTHER_OPEN, CLOSED):
+        await kontor.effects.note_breaker(f"webhook.{endpoint}", "closed" if endpoint == CLOSED else "open", "")
+    await delivery(kontor, OPEN)
+    await given_up_delivery(kontor, OTHER_OPEN)
+    await delivery(kontor, CLOSED, state="PAUSED")
+    await EffectGauges(kontor.effects, kontor.deliveries).refresh()
 
     def figure(name: str, **labels: str) -> float | None:
         return REGISTRY.get_sample_value(name, labels)
@@ -134,3 +139,59 @@ async def test_effects_and_breakers_are_figures(kontor: Kontor) -> None:
     assert figure("kontor_effects", kind="order", state="waiting") is None  # it is not due
     assert (figure("kontor_effects_oldest_due_seconds", kind="mail") or 0) > 0
     assert figure("kontor_breaker_state", kind="mail", state="open") == 1
+    assert figure("kontor_effects", kind="webhook", state="waiting") == 1  # what waits for a paused endpoint is not due
+    assert figure("kontor_effects", kind="webhook", state="given_up") == 1
+    assert figure("kontor_breaker_state", kind="webhook", state="open") == 2
+    assert figure("kontor_breaker_state", kind="webhook", state="closed") == 1
+
+
+OPEN, OTHER_OPEN, CLOSED = (UUID(int=number) for number in (0xE1, 0xE2, 0xE3))
+
+
+async def delivery(kontor: Kontor, endpoint: UUID, *, state: str = "ACTIVE") -> UUID:
+    """What is to be posted to an endpoint: its event's id."""
+    event = uuid4()
+    async with kontor.pool.connection() as connection:
+        await connection.execute(
+            "INSERT INTO webhook_recipients (endpoint_id, state, types) VALUES (%s, %s, '{*}') ON CONFLICT DO NOTHING",
+            [endpoint, state],
+        )
+        await connection.execute(
+            "INSERT INTO webhook_deliveries"
+            " (stretch_id, position, endpoint_id, event_id, event_type, subject_id, version)"
+            " VALUES (1, (SELECT count(*) FROM webhook_deliveries), %s, %s, 'order.placed', %s, 1)",
+            [endpoint, event, uuid4()],
+        )
+    return event
+
+
+async def given_up_delivery(kontor: Kontor, endpoint: UUID) -> UUID:
+    event = await delivery(kontor, endpoint)
+    (claimed,) = await kontor.deliveries.claim(f"webhook.{endpoint}", limit=1, lease_s=60)
+    claimed.last_status = 500
+    assert await kontor.deliveries.failed(claimed, "EndpointAway: it answered 500", pause_s=0, final=True) == "given_up"
+    return event
+
+
+async def test_deliveries_are_listed_among_effects_and_tried_again_by_event_or_endpoint(kontor: Kontor) -> None:
+    settings = kontor.settings
+    waiting, lost = await delivery(kontor, OPEN), await given_up_delivery(kontor, CLOSED)
+    other = await given_up_delivery(kontor, OTHER_OPEN)
+    listed = json.loads((await kontor_beside(settings, "effects", "list", "--json")).stdout)
+    assert [(each["effect"], each["event_id"], each["state"], each["last_status"]) for each in listed] == [
+        (f"webhook.{OTHER_OPEN}", str(other), "given_up", 500),
+        (f"webhook.{CLOSED}", str(lost), "given_up", 500),
+        (f"webhook.{OPEN}", str(waiting), "waiting", None),
+    ]
+    told = (await kontor_beside(settings, "effects", "list", "--state", "given_up")).stdout
+    assert f"webhook.{CLOSED}" in told
+    assert "EndpointAway: it answered 500" in told
+    for effect in ("payment.capture", f"webhook.{OPEN}", "webhook.nobody"):
+        assert (await kontor_beside(settings, "effects", "retry", "--effect", effect)).returncode == 1
+    by_endpoint = await kontor_beside(settings, "effects", "retry", "--effect", f"webhook.{CLOSED}")
+    by_event = await kontor_beside(settings, "effects", "retry", str(other))
+    assert [by_endpoint.stdout.strip(), by_event.stdout.strip()] == ["1 to be tried again"] * 2
+    (again,) = await kontor.deliveries.claim(f"webhook.{CLOSED}", limit=9, lease_s=60)
+    assert (again.event_id, again.attempts) == (lost, 2)
+    assert again.give_up_at is not None
+    assert again.give_up_at > kontor.ports.clock.now() + timedelta(days=2.9)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from commands.deliveries import EndStretch, Forget, Recipient, Tell, after_event, wants
+from commands.deliveries import BeginAgain, EndStretch, Forget, Recipient, Tell, after_event, wants
 from domain import EVENT_TYPES
 from domain.webhooks import EndpointState
 from tests.domain.test_webhooks import DISABLE, PAUSE, REMOVE, RESUME, ROTATE, UPDATE, registered
@@ -37,7 +37,7 @@ BEGUN = Tell(types=OLD, after=101)
         ([], "ACTIVE", []),
         ([ROTATE, ELSEWHERE], "ACTIVE", []),
         ([PAUSE], "PAUSED", []),
-        ([PAUSE, RESUME], "ACTIVE", []),
+        ([PAUSE, RESUME], "ACTIVE", [BeginAgain()]),
         ([UPDATE], "ACTIVE", [EndStretch(102), Tell(types=NEW, after=102)]),
         ([PAUSE, UPDATE], "PAUSED", [EndStretch(103), Tell(types=NEW, after=103)]),
         ([DISABLE], "DISABLED", [Forget("the endpoint was disabled: 410 Gone")]),
