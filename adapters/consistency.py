@@ -21,8 +21,9 @@ import structlog
 from psycopg.sql import SQL, Identifier
 
 from adapters.away import pause
-from adapters.read_store import CHANNEL, ReadStore
-from adapters.view_generations import CHANGED
+from adapters.read_store import ReadStore
+from adapters.response_cache import ResponseCache
+from adapters.view_notices import CHANNEL, read
 from commands.ports import StreamHead
 from domain.errors import Invalid
 from domain.identity import shard_of
@@ -31,6 +32,8 @@ from projections.view import View
 log = structlog.get_logger()
 
 POLL_S: Final = 0.5
+HEARTBEAT_S: Final = 1.0
+LOST_S: Final = 5.0  # a connection may end without a word
 TOKEN_HEADS_MAX: Final = 4_000
 
 
@@ -72,11 +75,13 @@ class Token:
 
 
 class ViewPositions:
-    """The views' positions as this process knows them, kept fresh by NOTIFY. `async with` runs the listener."""
+    """The views' positions as this process knows them, kept fresh by NOTIFY. `async with` runs the listener, which
+    also tells `responses` what has changed."""
 
-    def __init__(self, store: ReadStore, conninfo: str) -> None:
+    def __init__(self, store: ReadStore, conninfo: str, responses: ResponseCache | None = None) -> None:
         self._store = store
         self._conninfo = conninfo
+        self._responses = ResponseCache(0) if responses is None else responses  # an empty one is false
         self._known: dict[tuple[str, str, int], int] = {}
         self._moved = asyncio.Condition()
         self._tasks: list[asyncio.Task[None]] = []
@@ -117,33 +122,43 @@ class ViewPositions:
 
     async def _listen(self) -> None:
         while True:
-            with contextlib.suppress(psycopg.Error, OSError):
-                async with await psycopg.AsyncConnection.connect(
-                    self._conninfo, autocommit=True, application_name="kontor.view-positions", connect_timeout=5
-                ) as connection:
-                    await connection.execute(SQL("LISTEN {}").format(Identifier(CHANNEL)))
-                    await self._refresh()
-                    async for notify in connection.notifies():
-                        if notify.payload == CHANGED:
-                            await self._refresh()
-                        else:
-                            await self._advance(_moves(notify.payload))
+            try:
+                with contextlib.suppress(psycopg.Error, OSError, TimeoutError):
+                    async with await psycopg.AsyncConnection.connect(
+                        self._conninfo, autocommit=True, application_name="kontor.view-positions", connect_timeout=5
+                    ) as connection:
+                        await connection.execute(SQL("LISTEN {}").format(Identifier(CHANNEL)))
+                        await self._refresh()
+                        await self._follow(connection)
+            finally:
+                self._responses.distrust()
             log.warning("view_positions_connection_lost")
             await pause(POLL_S)
+
+    async def _follow(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        """Until the connection is gone, which raises psycopg.Error or TimeoutError."""
+        while True:
+            # What was told before the answer to the heartbeat has come before it.
+            async with asyncio.timeout(LOST_S):
+                await connection.execute("SELECT 1")
+            self._responses.trust()
+            async for notify in connection.notifies(timeout=HEARTBEAT_S):
+                await self._take(notify.payload)
+
+    async def _take(self, payload: str) -> None:
+        notice = read(payload)
+        for change in notice.changes:
+            self._responses.changed(change)
+        if notice.generations:
+            # What is read meanwhile may be of a generation that is no longer the one.
+            self._responses.distrust()
+            await self._refresh()
+            self._responses.trust()
+        elif notice.positions:
+            await self._advance(notice.positions)
 
     async def _poll(self) -> None:
         while True:
             await pause(POLL_S)
             with contextlib.suppress(psycopg.Error, OSError):
                 await self._refresh()
-
-
-def notification(moves: Iterable[tuple[str, str, int, int]]) -> str:
-    """The payload that tells readers of moved views: (view, context, shard, position) each."""
-    return "\n".join(f"{view} {context} {shard} {position}" for view, context, shard, position in moves)
-
-
-def _moves(payload: str) -> Iterable[tuple[tuple[str, str, int], int]]:
-    for line in payload.splitlines():
-        view, context, shard, position = line.split(" ")
-        yield (view, context, int(shard)), int(position)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from adapters.consistency import notification
 from adapters.packed_arrays import PackedArray, bigints, smallints, texts
-from adapters.read_store import CHANNEL
+from adapters.view_notices import CHANNEL
 
 Move = tuple[str, str, int, int]  # follower, context, shard, position
 
@@ -32,7 +31,7 @@ def lock_parameters(followers: Sequence[str], context: str, shards: Iterable[int
     return [texts(followers), context, smallints(list(shards))]
 
 
-def move_parameters(context: str, moves: Sequence[Move]) -> list[PackedArray | str]:
-    """Of MOVE."""
+def move_parameters(context: str, moves: Sequence[Move], notice: str) -> list[PackedArray | str]:
+    """Of MOVE; `notice` is of `adapters.view_notices`."""
     followers, _, shards, positions = zip(*moves, strict=True)
-    return [texts(followers), smallints(shards), bigints(positions), context, CHANNEL, notification(moves)]
+    return [texts(followers), smallints(shards), bigints(positions), context, CHANNEL, notice]

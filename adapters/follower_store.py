@@ -24,6 +24,7 @@ from adapters.packed_arrays import texts
 from adapters.parked_events import PARKED_AGGREGATES, ParkedEvent
 from adapters.personal_data import destroy_key
 from adapters.relay_store import LOST
+from adapters.view_notices import moved
 from commands.effects import Dropped, Planned
 from projections.view import Recorded, Row, View
 
@@ -71,6 +72,7 @@ class PostgresFollowerTransaction:
             ),
             [version, position, aggregate_id, version - 1],
         )
+        await read_store.tell_changed(self.connection, view, [aggregate_id])
 
     async def erase(self, person_id: UUID) -> None:
         await destroy_key(self.connection, person_id)
@@ -102,7 +104,7 @@ class PostgresFollowerTransaction:
 
     async def move(self, positions: Mapping[int, int]) -> None:
         moves = [(self.follower, self.context, shard, position) for shard, position in positions.items()]
-        await self.connection.execute(MOVE, move_parameters(self.context, moves))
+        await self.connection.execute(MOVE, move_parameters(self.context, moves, moved(moves)))
 
 
 class PostgresFollowerStore:

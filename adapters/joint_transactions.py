@@ -22,6 +22,7 @@ from adapters.follower_statements import LOCK, MOVE, Move, lock_parameters, move
 from adapters.packed_arrays import PackedArray, number, texts, uuids
 from adapters.parked_events import PARKED_AGGREGATES
 from adapters.prepared_connection import Call, PreparedConnection, Row, Statement
+from adapters.view_notices import moved
 from commands.effects import Dropped, Planned
 from projections.view import Recorded, View, folded
 from projections.view import Row as ViewRow
@@ -44,6 +45,8 @@ class _Batch:
 
     calls: list[Call] = field(default_factory=list)
     moves: list[Move] = field(default_factory=list)
+    tables: dict[str, None] = field(default_factory=dict)
+    ids: dict[UUID, None] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -61,6 +64,8 @@ class JointTransaction:
         changed = folded(view, self.rows, events)
         if changed:
             self.batch.calls.append((_upsert(view), [_JSONB_VERSION + msgspec.json.encode(changed)]))
+            self.batch.tables[view.table] = None
+            self.batch.ids |= dict.fromkeys(row.id for row in changed)
         return changed
 
     async def erase(self, person_id: UUID) -> None:
@@ -105,8 +110,10 @@ class JointTransactions:
                 await connection.execute(_ROLLBACK, [])
                 whole = True
                 raise
-            moved = [_call(MOVE, move_parameters(context, batch.moves))] if batch.moves else []
-            await connection.execute_all([*batch.calls, *moved, (_COMMIT, [])])
+            if batch.moves:
+                notice = moved(batch.moves, batch.tables, batch.ids)
+                batch.calls.append(_call(MOVE, move_parameters(context, batch.moves, notice)))
+            await connection.execute_all([*batch.calls, (_COMMIT, [])])
             whole = True
         finally:
             if whole:

@@ -80,6 +80,16 @@ REFRESH_TOKENS_REUSED: Final = Counter(
 RATE_LIMITED: Final = Counter(
     "kontor_rate_limited", "Attempts that were refused because there had been too many.", registry=REGISTRY
 )
+CACHE_HITS: Final = Counter("kontor_response_cache_hits", "Answers from the cache.", registry=REGISTRY)
+CACHE_MISSES: Final = Counter(
+    "kontor_response_cache_misses", "Questions that could have been answered from it, but were not.", registry=REGISTRY
+)
+CACHE_INVALIDATIONS: Final = Counter(
+    "kontor_response_cache_invalidations",
+    "Answers dropped because what they were made from changed, or changes were no longer told.",
+    registry=REGISTRY,
+)
+CACHE_BYTES: Final = Gauge("kontor_response_cache_bytes", "Bytes that kept answers take.", registry=REGISTRY)
 VIEW_STATE: Final = Gauge(
     "kontor_view_state",
     "1 for the state a generation of a view is in: live, filling, beside, previous, or stopped.",

@@ -19,6 +19,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from adapters.master_keys import ID_BYTES, KEY_BYTES, MasterKeys
+from adapters.view_notices import CHANNEL, changed
 from domain.errors import IllegalTransition
 
 _NONCE_BYTES: Final = 12
@@ -37,11 +38,13 @@ _WRAPPED: Final = (
 _OLDEST: Final = """
 SELECT person_id, wrapped_key FROM person_keys WHERE wrapped_key IS NOT NULL ORDER BY created_at LIMIT 1
 """
+# Who has read the key is told with it, however early that is: the person's events reach the views later.
 _DESTROY: Final = """
-INSERT INTO person_keys (person_id, wrapped_key, destroyed_at) VALUES (%s, NULL, clock_timestamp())
+WITH destroyed AS (INSERT INTO person_keys (person_id, wrapped_key, destroyed_at) VALUES (%s, NULL, clock_timestamp())
 ON CONFLICT (person_id) DO UPDATE SET wrapped_key = NULL, destroyed_at = clock_timestamp()
-WHERE person_keys.wrapped_key IS NOT NULL
+WHERE person_keys.wrapped_key IS NOT NULL) SELECT pg_notify(%s, %s)
 """
+KEYS_TABLE: Final = "person_keys"
 
 
 class PersonalDataBox:
@@ -165,7 +168,7 @@ class PersonalDataBox:
 
 async def destroy_key(connection: AsyncConnection[Any], person_id: UUID) -> None:
     """Destroy the person's key for ever, in the connection's transaction. The second time nothing happens."""
-    await connection.execute(_DESTROY, [person_id])
+    await connection.execute(_DESTROY, [person_id, CHANNEL, changed([KEYS_TABLE], [person_id])])
 
 
 def _encrypt(key: AESGCM, plain: bytes, person_id: UUID) -> bytes:

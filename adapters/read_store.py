@@ -15,13 +15,13 @@ from psycopg import AsyncConnection, AsyncCursor
 from psycopg.sql import SQL, Composed, Identifier
 from psycopg_pool import AsyncConnectionPool
 
+from adapters.response_cache import MadeOf
 from adapters.view_generations import ViewGenerations
+from adapters.view_notices import CHANNEL
+from adapters.view_notices import changed as change_notice
 from projections.view import Recorded, Row, View, folded
 
 R = TypeVar("R", bound=Row)
-
-# What readers listen to; the payload is `view context shard position` a line.
-CHANNEL: Final = "kontor_views"
 
 _COPIED: Final = SQL(
     "UPDATE view_positions SET copied = m.until"
@@ -55,7 +55,13 @@ async def write(connection: AsyncConnection[Any], view: View[R], events: Sequenc
     changed = folded(view, await rows_by_id(connection, view, ids), events)
     if changed:
         await connection.execute(_upsert(view), [msgspec.json.encode(changed).decode()])
+        await tell_changed(connection, view, [row.id for row in changed])
     return changed
+
+
+async def tell_changed(connection: AsyncConnection[Any], view: View[Any], ids: Sequence[UUID]) -> None:
+    """Tell readers, once the caller's transaction has committed, that these rows are not what they were."""
+    await connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, change_notice([view.table], ids)])
 
 
 @cache
@@ -102,23 +108,41 @@ async def _document(cursor: AsyncCursor[Any]) -> str:
 class ReadStore:
     """The views, for those who read and for those who copy (see `streams.ports.CopiedRows`)."""
 
-    def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
+    def __init__(self, pool: AsyncConnectionPool[Any], generations: ViewGenerations | None = None) -> None:
         self.pool = pool
-        self.generations = ViewGenerations(pool)
+        self.generations = generations or ViewGenerations(pool)
+        self._made_of: MadeOf | None = None
+
+    def noting(self, made_of: MadeOf) -> ReadStore:
+        """The same, noting what is read; a query of one's own reads the tables that `table` was asked for."""
+        noting = ReadStore(self.pool, self.generations)
+        noting._made_of = made_of
+        return noting
 
     async def by_id(self, view: View[R], ids: Sequence[UUID]) -> dict[UUID, R]:
         """The rows of the live generation that exist, in one query."""
+        live = self.generations.live(view)
+        if self._made_of is not None:
+            self._made_of.rows(live.table, ids)
         async with self.pool.connection() as connection:
-            return await rows_by_id(connection, self.generations.live(view), ids)
+            return await rows_by_id(connection, live, ids)
 
     async def where(self, view: View[R], condition: SQL | Composed, parameters: Sequence[Any]) -> list[R]:
         """Rows of the live generation that meet a condition; see `select`."""
+        live = self._whole(view)
         async with self.pool.connection() as connection:
-            return await select(connection, self.generations.live(view), condition, parameters)
+            return await select(connection, live, condition, parameters)
 
     def table(self, view: View[Any]) -> Identifier:
         """The table of the live generation, for queries of one's own."""
-        return Identifier(self.generations.live(view).table)
+        return Identifier(self._whole(view).table)
+
+    def _whole(self, view: View[R]) -> View[R]:
+        """The live generation, any row of which may be read."""
+        live = self.generations.live(view)
+        if self._made_of is not None:
+            self._made_of.whole(live.table)
+        return live
 
     async def count(
         self, view: View[Any], condition: SQL | Composed, parameters: Sequence[Any], *, at_most: int

@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     cost_burst: int = Field(default=20_000, ge=1, description="points an actor may spend at once")
     cost_restore_per_s: int = Field(default=1_000, ge=1, description="points an actor gets back each second")
     operation_timeout_s: float = Field(default=10, gt=0, le=300, description="for one GraphQL operation")
+    response_cache_bytes: int = Field(
+        default=67_108_864, ge=0, description="for whole answers of GraphQL in each API process; 0: none are kept"
+    )
     trusted_proxies: str = Field(default="", description="addresses and networks that X-Forwarded-For is taken from")
     allowed_origins: str = Field(default="", description="origins of other sites whose pages may use the API")
     sockets_per_address_max: int = Field(default=100, ge=1, description="WebSockets of one address to one API process")

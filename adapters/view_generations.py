@@ -15,14 +15,13 @@ from psycopg import AsyncConnection
 from psycopg.sql import SQL, Identifier
 from psycopg_pool import AsyncConnectionPool
 
+from adapters.view_notices import CHANNEL, GENERATIONS
 from domain.identity import SHARDS
 from projections.view import Row, View
 
 R = TypeVar("R", bound=Row)
 
 STATES: Final = ("live", "filling", "beside", "previous")
-# As payload of the views' channel: the choice has changed.
-CHANGED: Final = "generations"
 
 _LOCK: Final = "SELECT pg_advisory_xact_lock(7310110114114)"
 _POSITIONS: Final = (
@@ -140,7 +139,7 @@ class ViewGenerations:
     async def _locked(self, connection: AsyncConnection[Any], view: View[Any]) -> dict[str, int]:
         """The view's generations by state, for this transaction alone to change; who reads is told at its end."""
         await connection.execute(_LOCK)
-        await connection.execute("SELECT pg_notify('kontor_views', %s)", [CHANGED])
+        await connection.execute("SELECT pg_notify(%s, %s)", [CHANNEL, GENERATIONS])
         states = (await _states(connection)).get(view.base)
         if states is None:
             await _set_state(connection, replace(view, generation=1), "live")

@@ -40,6 +40,7 @@ from adapters.personal_data import PersonalDataBox
 from adapters.rate_limits import RateLimits
 from adapters.read_store import ReadStore
 from adapters.redis_views import RedisViews
+from adapters.response_cache import ResponseCache
 from adapters.sessions import SessionTable
 from adapters.settings import Settings
 from adapters.smtp_url import smtp_server
@@ -105,6 +106,7 @@ class Kontor:
     copies: RedisViews
     cost_buckets: CostBuckets
     positions: ViewPositions
+    responses: ResponseCache
     personal_data: PersonalDataBox
     sessions: SessionTable
     access_tokens: AccessTokens
@@ -219,9 +221,10 @@ async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]
         personal_data = PersonalDataBox(pool, master_keys)
         await personal_data.prepare()
         sessions = SessionTable(pool)
+        responses = ResponseCache(settings.response_cache_bytes)
         async with (
             PostgresEventStore(pool, settings.postgres_url) as store,
-            ViewPositions(reads, settings.postgres_url) as positions,
+            ViewPositions(reads, settings.postgres_url, responses) as positions,
             AsyncExitStack() as opened,
         ):
             joint = JointTransactions(settings.postgres_url, f"kontor.{name}")
@@ -254,6 +257,7 @@ async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]
                     copies=RedisViews(redis, prefix=f"{settings.topic_prefix}view:"),
                     cost_buckets=_cost_buckets(settings, redis),
                     positions=positions,
+                    responses=responses,
                     personal_data=personal_data,
                     sessions=sessions,
                     access_tokens=_access_tokens(settings),

@@ -7,23 +7,26 @@ from typing import Final
 from uuid import UUID
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uuid_utils.compat import uuid7
 
 REQUEST_ID: Final = "x-request-id"
-_SANE: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
-_ALWAYS: Final = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-site",
-}
-_NOTHING_LOADS: Final = "default-src 'none'; frame-ancestors 'none'"
+_SANE: Final = re.compile(rb"[A-Za-z0-9._-]{8,64}")
+_ALWAYS: Final = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-site"),
+)
+_ID: Final = REQUEST_ID.encode()
+_CONTENT_POLICY: Final = b"content-security-policy"
+_HTTPS: Final = b"strict-transport-security"
+_OURS: Final = frozenset({_ID, _CONTENT_POLICY, _HTTPS, *(name for name, _ in _ALWAYS)})
+_NOTHING_LOADS: Final = b"default-src 'none'; frame-ancestors 'none'"
 # GraphiQL and the documentation of development are pages with scripts of their own.
-_NOT_FRAMED: Final = "frame-ancestors 'none'"
-_HTTPS_ONLY: Final = "max-age=31536000; includeSubDomains"
+_NOT_FRAMED: Final = b"frame-ancestors 'none'"
+_HTTPS_ONLY: Final = b"max-age=31536000; includeSubDomains"
 
 
 def correlation_of(connection: HTTPConnection) -> UUID | None:
@@ -47,20 +50,24 @@ class AnswerHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        named = Headers(scope=scope).get(REQUEST_ID, "")
-        request_id = named if _SANE.fullmatch(named) else str(uuid7())
+        named = next((value for name, value in scope["headers"] if name == _ID), b"")
+        request_id = named.decode() if _SANE.fullmatch(named) else str(uuid7())
         scope.setdefault("state", {})["request_id"] = request_id
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.update(_ALWAYS)
-                headers[REQUEST_ID] = request_id
-                is_page = headers.get("content-type", "").startswith("text/html")
-                headers["Content-Security-Policy"] = _NOT_FRAMED if is_page else _NOTHING_LOADS
+                headers = [pair for pair in message.get("headers", ()) if pair[0] not in _OURS]
+                is_page = any(name == b"content-type" and value.startswith(b"text/html") for name, value in headers)
+                headers += _ALWAYS
+                headers.append((_ID, request_id.encode()))
+                headers.append((_CONTENT_POLICY, _NOT_FRAMED if is_page else _NOTHING_LOADS))
                 if scope["scheme"] == "https":
-                    headers["Strict-Transport-Security"] = _HTTPS_ONLY
+                    headers.append((_HTTPS, _HTTPS_ONLY))
+                message["headers"] = headers
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        told = structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
             await self._app(scope, receive, send_with_headers)
+        finally:
+            structlog.contextvars.reset_contextvars(**told)

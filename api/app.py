@@ -15,6 +15,7 @@ from api import health, jwks, metrics
 from api.answer_headers import REQUEST_ID, AnswerHeaders
 from api.body_limit import BodyLimit
 from api.browsers import FromOwnPages
+from api.cached_answers import CachedAnswers
 from api.effect_gauges import EffectGauges
 from api.graphql.context import request_context
 from api.graphql.persisted import registered
@@ -27,7 +28,8 @@ from api.view_gauges import ViewGauges
 
 GRAPHQL_PATH: Final = "/graphql"
 CORS_HEADERS: Final = (
-    "authorization content-type idempotency-key x-request-id kontor-consistent-with kontor-wait-ms kontor-require"
+    "authorization content-type idempotency-key if-none-match x-request-id"
+    " kontor-consistent-with kontor-wait-ms kontor-require"
 ).split()
 
 
@@ -67,6 +69,7 @@ def create_app(
     app.state.draining = False  # set by whoever is about to end the process, see `api.health`
     app.state.development = development
     # The last is the first to see a request.
+    app.add_middleware(CachedAnswers, path=GRAPHQL_PATH)
     app.add_middleware(BodyLimit, paths=(GRAPHQL_PATH, rest_commands.PATH, payments.PATH))
     app.add_middleware(FromOwnPages, paths=(GRAPHQL_PATH, rest_commands.PATH), origins=limits.allowed_origins)
     if limits.allowed_origins:
@@ -75,7 +78,7 @@ def create_app(
             allow_origins=limits.allowed_origins,
             allow_methods=["GET", "POST"],
             allow_headers=CORS_HEADERS,
-            expose_headers=[REQUEST_ID, "idempotent-replayed", "retry-after"],
+            expose_headers=[REQUEST_ID, "etag", "idempotent-replayed", "retry-after"],
         )
     app.add_middleware(AnswerHeaders)
     problems.install(app)

@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.early_refusals import refuse
 
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_JUDGED: Final = frozenset({b"content-type", b"content-encoding", b"origin", b"host"})
 
 
 class FromOwnPages:
@@ -31,15 +31,16 @@ class FromOwnPages:
         if scope["type"] != "http" or scope["method"] in READING or not scope["path"].startswith(self._paths):
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        # The first of each, as a list of pairs is read backwards.
+        headers = {name: value.decode("latin-1") for name, value in reversed(scope["headers"]) if name in _JUDGED}
+        kind = headers.get(b"content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             message = f"The content type is {kind[:100] or 'missing'}; send application/json."
             await refuse(send, status=415, code="UNSUPPORTED_MEDIA_TYPE", message=message)
-        elif headers.get("content-encoding", "identity").strip().lower() != "identity":
+        elif headers.get(b"content-encoding", "identity").strip().lower() != "identity":
             message = "The body is compressed; send it as it is."
             await refuse(send, status=415, code="UNSUPPORTED_MEDIA_TYPE", message=message)
-        elif not self._may_come_from(headers.get("origin"), headers.get("host")):
+        elif not self._may_come_from(headers.get(b"origin"), headers.get(b"host")):
             message = "Pages of this origin may not use the API; have it added to KONTOR_ALLOWED_ORIGINS."
             await refuse(send, status=403, code="FORBIDDEN", message=message)
         else:

@@ -15,7 +15,7 @@ import structlog
 from psycopg.sql import SQL, Identifier
 
 from adapters.log import LogRecord
-from adapters.read_store import write
+from adapters.read_store import tell_changed, write
 from adapters.relay_store import mark_lost, marked_lost
 from adapters.wiring import Kontor
 from domain.identity import shard_of
@@ -47,6 +47,7 @@ async def _fold_shard(kontor: Kontor, view: View[Any], shard: int, ids: Sequence
         ((position,),) = await locked.fetchall()
         records: list[LogRecord] = await kontor.log.of_aggregates(ids)
         await connection.execute(SQL("DELETE FROM {} WHERE id = ANY(%s)").format(Identifier(view.table)), [list(ids)])
+        await tell_changed(connection, view, ids)
         await write(connection, view, [record.decoded() for record in records if record.position <= position])
 
 

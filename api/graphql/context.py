@@ -7,6 +7,7 @@ nothing is ever served from an earlier one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import TypeVar
@@ -18,9 +19,12 @@ from strawberry.fastapi import BaseContext
 
 from adapters.deliveries_ledger import Delivery
 from adapters.effects_ledger import State
+from adapters.personal_data import KEYS_TABLE
 from adapters.redis_views import REFILL_S
+from adapters.response_cache import MadeOf
 from adapters.wiring import Kontor
 from api.answer_headers import correlation_of
+from api.cached_answers import Asked
 from api.client_address import UNKNOWN, client_address, networks
 from api.graphql.allowance import Allowance
 from api.graphql.consistency import Freshness
@@ -69,6 +73,9 @@ class RequestContext(BaseContext):
         self.correlation_id = correlation_id
         self.allowance = allowance
         self.charge: object = None  # what the operation was charged with, or why it was not; see `api.graphql.limits`
+        self.asked: Asked | None = None  # may the answer be kept?
+        self.made_of: MadeOf | None = None  # notes what is read, of rows alone; see `tried`
+        self.may_be_kept: MadeOf | None = None  # the answer, and what it was made from
         self.over_socket = False
         self.good_until: datetime | None = None  # when the actor of a WebSocket has to say again who it is
         self.renew()
@@ -85,8 +92,13 @@ class RequestContext(BaseContext):
         self.opened: Loader[tuple[UUID, str], str | None] = Loader(self._open)
 
     def tried(self) -> RequestContext:
-        """A context of the same request, to answer with or to throw away: what it loads and notes stays with it."""
-        tried = RequestContext(self.kontor, actor=self.actor, freshness=self.freshness.tried())
+        """A context of the same request, to answer with or to throw away: what it loads and notes stays with it.
+
+        Where the answer may be kept, it reads rows and no copies: these follow the news that a row has changed."""
+        made_of = MadeOf() if self.asked else None
+        kontor = self.kontor if made_of is None else replace(self.kontor, reads=self.kontor.reads.noting(made_of))
+        tried = RequestContext(kontor, actor=self.actor, freshness=self.freshness.tried())
+        tried.made_of = made_of
         tried.charge = self.charge
         return tried
 
@@ -97,6 +109,8 @@ class RequestContext(BaseContext):
     async def rows(self, view: View[R], ids: Sequence[UUID]) -> dict[UUID, R]:
         """Those rows that exist, as fresh as the request asks."""
         await self.freshness.settle(view)
+        if self.made_of is not None:
+            return await self.kontor.reads.by_id(view, ids)
         view = self.kontor.reads.generations.live(view)
         copies = await self.kontor.copies.read(view, ids)
         # A copy is written after its row: the one of what the reader wrote may still be on its way.
@@ -117,6 +131,8 @@ class RequestContext(BaseContext):
         return Loader(partial(self.rows, view))
 
     async def _open(self, tokens: list[tuple[UUID, str]]) -> dict[tuple[UUID, str], str | None]:
+        if self.made_of is not None:
+            self.made_of.rows(KEYS_TABLE, [person_id for person_id, _ in tokens])
         return dict(zip(tokens, await self.kontor.personal_data.open(tokens), strict=True))
 
 
@@ -135,7 +151,7 @@ async def request_context(connection: HTTPConnection) -> RequestContext:
     except (Unauthenticated, Invalid) as error:
         refusal = error
     address = client_address(connection, networks(kontor.settings.trusted_proxies))
-    return RequestContext(
+    context = RequestContext(
         kontor,
         actor=actor,
         freshness=freshness,
@@ -147,6 +163,8 @@ async def request_context(connection: HTTPConnection) -> RequestContext:
         correlation_id=correlation_of(connection),
         refusal=refusal,
     )
+    context.asked = connection.scope.get("state", {}).get("asked")
+    return context
 
 
 def parsed_id(text: str | None) -> UUID | None:

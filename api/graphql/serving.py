@@ -10,9 +10,12 @@ from cross_web import HTTPException
 from fastapi import Request, Response
 from fastapi.responses import PlainTextResponse
 from graphql import GraphQLError
+from starlette.status import HTTP_200_OK
 from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
 from strawberry.types import ExecutionResult
 
+from adapters.response_cache import Answer
+from api.cached_answers import validators
 from api.graphql import editor
 from api.graphql.compiled.answering import answer
 from api.graphql.context import RequestContext, request_context
@@ -38,9 +41,14 @@ class KontorRouter(SocketRouter):
         context.response = self.temporal_response = response
         try:
             answered: Response = await self.run(request=request, context=context, root_value=None)
-            return answered
         except HTTPException as error:
             return PlainTextResponse(error.reason, status_code=error.status_code)
+        if context.asked is not None and context.may_be_kept is not None and answered.status_code == HTTP_200_OK:
+            made = Answer.of(bytes(answered.body), answered.headers["content-type"].encode())
+            asked = context.asked
+            if context.kontor.responses.keep(asked.key, made, context.may_be_kept, since=asked.since):
+                answered.raw_headers += validators(made)
+        return answered
 
     async def execute_single(
         self,

@@ -258,7 +258,9 @@ def graphql(
 
     Reads what the running stack has (`kontor up`, `kontor import`), with servers of its own beside it. `bare` answers
     the same bytes without looking, `strawberry` is the same schema and loaders without caches, `ordinary` ours with
-    parsing and validation cached, `compiled` ours as it runs, `node` Mercurius with its JIT on tables of its own.
+    parsing and validation cached, `compiled` ours without kept answers, `cached` ours as it runs, asked for the same
+    again and again, `cached, 304` the same by clients that have the answer, `node` Mercurius with its JIT on tables of
+    its own.
 
     Exit codes: 0 measured, whether goals are met or not; 1 not, one sentence on stderr says why."""
     settings = load_settings()

@@ -28,8 +28,8 @@ from api.graphql.schema import Gate, Mutation, Query, schema
 from api.graphql.serving import KontorRouter
 from api.graphql.sockets import SocketLimits, SocketRouter
 
-BARE, PLAIN, ORDINARY, COMPILED = "bare", "strawberry", "ordinary", "compiled"
-NAMES: Final = (BARE, PLAIN, ORDINARY, COMPILED)
+BARE, PLAIN, ORDINARY, COMPILED, CACHED = "bare", "strawberry", "ordinary", "compiled", "cached"
+NAMES: Final = (BARE, PLAIN, ORDINARY, COMPILED, CACHED)
 HOST: Final = "127.0.0.1"
 
 
@@ -59,8 +59,10 @@ class Bare:
 
 def app_of(name: str, settings: Settings) -> Any:
     """The application of this contestant, who asks the stack."""
+    if name != CACHED:
+        settings = settings.model_copy(update={"response_cache_bytes": 0})
     app = create_app(lambda: open_kontor(settings, name="bench"), environment="production")
-    if name == COMPILED:
+    if name in (COMPILED, CACHED):
         return app
     router: GraphQLRouter[Any, None]
     if name == ORDINARY:

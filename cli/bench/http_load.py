@@ -14,16 +14,18 @@ from cli.stack.problem import Problem
 WARM_UP_S: Final = 0.5
 LENGTH: Final = b"content-length: "
 END_OF_HEAD: Final = b"\r\n\r\n"
+NOT_MODIFIED: Final = 304
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A POST: where, with which headers, and what."""
+    """A POST: where, with which headers, and what; `status` is how it is answered."""
 
     port: int
     path: str
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    status: int = 200
 
     @property
     def request(self) -> bytes:
@@ -34,7 +36,7 @@ class Question:
 
 
 class Refused(Problem):
-    """Anything but a 200 with its length; `status` as the server says it."""
+    """Any other status than the expected one, or an answer without its length; `status` as the server says it."""
 
     def __init__(self, answer: bytes) -> None:
         super().__init__(f"The server answered {answer!r}")
@@ -42,11 +44,13 @@ class Refused(Problem):
 
 
 class Client(asyncio.Protocol):
-    """One connection; `answer` is the next answer's body."""
+    """One connection; `answer` is the next answer, head and body."""
 
-    def __init__(self) -> None:
+    def __init__(self, status: int) -> None:
+        self._begins = f"HTTP/1.1 {status}".encode()
+        self._has_body = status != NOT_MODIFIED
         self._seen = bytearray()
-        self._waiting: asyncio.Future[bytes] | None = None
+        self._waiting: asyncio.Future[tuple[bytes, bytes]] | None = None
         self._transport: Any = None
 
     def connection_made(self, transport: Any) -> None:
@@ -62,18 +66,18 @@ class Client(asyncio.Protocol):
         if head < 0 or self._waiting is None or self._waiting.done():
             return
         begins = self._seen.lower().find(LENGTH, 0, head + 2)
-        if begins < 0 or not self._seen.startswith(b"HTTP/1.1 200"):
+        if (begins < 0 and self._has_body) or not self._seen.startswith(self._begins):
             self._waiting.set_exception(Refused(bytes(self._seen[:300])))
             return
-        length = int(self._seen[begins + len(LENGTH) : self._seen.index(b"\r", begins)])
+        length = int(self._seen[begins + len(LENGTH) : self._seen.index(b"\r", begins)]) if self._has_body else 0
         whole = head + len(END_OF_HEAD) + length
         if len(self._seen) >= whole:
-            body = bytes(self._seen[whole - length : whole])
+            answer = bytes(self._seen[:head]), bytes(self._seen[whole - length : whole])
             del self._seen[:whole]
-            self._waiting.set_result(body)
+            self._waiting.set_result(answer)
 
-    async def answer(self, request: bytes) -> bytes:
-        """Raises Refused for anything but a 200 with its length, Problem when the connection is closed before."""
+    async def answer(self, request: bytes) -> tuple[bytes, bytes]:
+        """Raises Refused for anything but the expected status, Problem when the connection is closed before."""
         self._waiting = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         return await self._waiting
@@ -83,9 +87,9 @@ class Client(asyncio.Protocol):
         self._transport.abort()
 
 
-async def asked_once(question: Question) -> bytes:
-    """The body of one answer. Raises Problem, OSError."""
-    client = await connected(question.port)
+async def asked_once(question: Question) -> tuple[bytes, bytes]:
+    """Head and body of one answer. Raises Problem, OSError."""
+    client = await connected(question.port, status=question.status)
     try:
         return await client.answer(question.request)
     finally:
@@ -123,7 +127,7 @@ def figures(took: Sequence[float], seconds: float) -> dict[str, Any]:
     }
 
 
-async def connected(port: int) -> Client:
-    """A connection of its own. Raises OSError."""
-    _, client = await asyncio.get_running_loop().create_connection(Client, "127.0.0.1", port)
+async def connected(port: int, *, status: int = 200) -> Client:
+    """A connection of its own, whose answers have this status. Raises OSError."""
+    _, client = await asyncio.get_running_loop().create_connection(lambda: Client(status), "127.0.0.1", port)
     return client

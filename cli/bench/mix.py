@@ -105,7 +105,7 @@ async def _sampled(shop: Shop) -> tuple[dict[str, MixRequest], str]:
     samples = {kind: mix.of(kind) for kind in WEIGHTS}
     known = []
     for kind, sample in samples.items():
-        body = await asked_once(sample.question)
+        _, body = await asked_once(sample.question)
         if fault := sample.fault(body):
             raise Problem(f"{kind} is answered with {fault}: {body[:300]!r}")
         known.append((b64encode(sample.question.body).decode(), b64encode(body).decode()))

@@ -119,7 +119,7 @@ class OpenLoop:
             async with asyncio.timeout(self._timeout_s):
                 client = self._taken() or await connected(self._port)
                 late_s.append(perf_counter() - scheduled)
-                body = await client.answer(asked.request)
+                _, body = await client.answer(asked.request)
         except (Problem, OSError) as error:  # a TimeoutError is an OSError
             seen.errors[_code_of(error)] += 1
             if client is not None:

@@ -225,7 +225,7 @@ class _Opening:
     async def _asked(
         self, who: Person | None, document: str, variables: dict[str, Any], *headers: tuple[str, str]
     ) -> dict[str, Any]:
-        body = await asked_once(question_of(self._port, who, document, variables, *headers))
+        _, body = await asked_once(question_of(self._port, who, document, variables, *headers))
         answer = json.loads(body)
         payloads = (answer.get("data") or {}).values()
         if answer.get("errors") or any(isinstance(each, dict) and each.get("ok") is False for each in payloads):
