@@ -6,12 +6,16 @@ import asyncio
 import json
 import os
 from base64 import b64encode
+from dataclasses import replace
 
 import pytest
 
 from cli.bench.graphql import (
     BARE,
+    CACHED,
+    CACHED_304,
     COMPILED,
+    NODE,
     ORDER,
     PAGE,
     PLAIN,
@@ -22,21 +26,27 @@ from cli.bench.graphql import (
     serving,
 )
 from cli.bench.graphql_servers import NAMES
-from cli.bench.http_load import Question, asked_once, figures
+from cli.bench.http_load import NOT_MODIFIED, Question, asked_once, figures
 from cli.stack.problem import Problem
 from tests.api.test_road_of_one_order import Client, anyone, order_of, settled, sku, staff  # noqa: F401  # fixtures
 from tests.conftest import Stack
 
 
 def test_goals_are_judged_by_medians_and_ratios() -> None:
-    rates = {(PAGE, COMPILED): [90, 110, 900], (PAGE, PLAIN): [20, 22, 1], (ORDER, COMPILED): [30]}
+    rates = {
+        **{(PAGE, COMPILED): [90, 110, 900], (PAGE, PLAIN): [20, 22, 1], (ORDER, COMPILED): [30]},
+        **{(ORDER, CACHED): [50, 60, 70], (ORDER, BARE): [100], (ORDER, NODE): [61]},
+    }
     rows = [
         {"question": asked, "name": name, "answers_per_s": rate, "p50_ms": 1.0, "p99_ms": 2.0}
         for (asked, name), each in rates.items()
         for rate in each
     ]
     goals = judged(rows)
-    assert [(goal["seen"], goal["met"]) for goal in goals] == [(5.5, True), (None, None)]
+    assert [(goal["seen"], goal["met"]) for goal in goals] == [
+        *[(5.5, True), (None, None)],
+        *[(0.6, True), (None, None), (0.98, False), (None, None)],
+    ]
     assert "compiled" in document_as_text({"rows": rows, "goals": goals, "machine": {"cores": 2}})
 
 
@@ -71,6 +81,9 @@ async def test_an_answer_that_comes_in_pieces_is_whole_and_anything_but_200_is_t
         pieces[:] = [b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n"]
         with pytest.raises(Problem, match="500 No"):
             await asked_once(question)
+        pieces[:] = [b"HTTP/1.1 304 Not Mod", b'ified\r\netag: "a"\r\n\r\n']
+        head, body = await asked_once(replace(question, status=NOT_MODIFIED))
+        assert (head.endswith(b'etag: "a"'), body) == (True, b"")
 
 
 def test_the_limit_gives_answers_of_any_length() -> None:
@@ -88,7 +101,8 @@ async def test_a_small_run_asks_every_server_in_turn(stack: Stack, staff: Client
     done = await asyncio.to_thread(stack.run, *arguments, timeout_s=500)
     document = json.loads(done.stdout)
     assert [(row["question"], row["name"]) for row in document["rows"]] == [
-        (asked, name) for asked in (ORDER, PAGE, SEARCH) for name in NAMES
+        *[(asked, name) for asked in (ORDER, PAGE, SEARCH) for name in NAMES],
+        *[(asked, CACHED_304) for asked in (ORDER, PAGE, SEARCH)],
     ]
     assert all(row["answers_per_s"] > 0 and row["p99_ms"] >= row["p50_ms"] > 0 for row in document["rows"])
-    assert [goal["met"] is not None for goal in document["goals"]] == [True, True]
+    assert [goal["met"] is not None for goal in document["goals"]] == [True] * 4 + [False] * 2
