@@ -45,7 +45,7 @@ class Spec:
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: Path = Path("/")
     ready: Callable[[int], Awaitable[bool]] = serves_at_once
-    ready_timeout_s: float = 60.0
+    ready_timeout_s: float = 120.0
     stop_signal: int = signal.SIGTERM
     grace_s: float = 15.0
     prepare: Callable[[], None] | None = None

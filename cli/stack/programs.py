@@ -30,7 +30,7 @@ INBOX = "inbox"
 ENVIRONMENTS = ("development", "production")
 MIGRATE_TIMEOUT_S = 120.0
 DEMO_TIMEOUT_S = 180.0
-READY_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 180.0  # a worker may have to wait until the one that was killed is out of its group
 
 
 def kontor(command: str, *modules: str) -> tuple[str, ...]:
