@@ -7,7 +7,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kontor/bytecode
 endif
 .DEFAULT_GOAL := help
-.PHONY: help run test lint check simulate races soak faults fuzz lock clean
+.PHONY: help run test lint check simulate races soak sales faults fuzz lock clean
 
 help:  ## list these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -54,6 +54,10 @@ races: .venv/.installed  ## the races of the checkout, with ORDERS orders for on
 CONNECTIONS ?= 1000
 soak: .venv/.installed  ## CONNECTIONS subscriptions (1000) that are dropped without a word; nothing of them is left
 	@CONNECTIONS=$(CONNECTIONS) $(BIN)/python -m pytest tests/api/test_sockets.py -k dropped
+
+DAYS ?= 11
+sales: .venv/.installed  ## import DAYS days (11, all) of the real file of sales; it arrives to the penny
+	@DAYS=$(DAYS) $(BIN)/python -m pytest tests/acceptance/test_survival.py -k real_file
 
 N ?= 30
 FAULTS ?=

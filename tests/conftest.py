@@ -22,6 +22,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from adapters import redis_views
 from adapters.kafka import ensure_topics
 from adapters.schema import migrate
 from adapters.settings import Settings
@@ -111,13 +112,29 @@ def place_of_its_own(home: Path) -> Path:
     return home
 
 
+@pytest.fixture(scope="session", autouse=True)
+def patient() -> Iterator[None]:
+    """Redis that is slow because the machine is busy is not to be taken for one that is away."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(redis_views, "TIMEOUT_S", 20.0)
+        yield
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """The whole of Kontor on free ports, with the demo logins; stopped at the end of the run."""
     running = Stack(place_of_its_own(tmp_path_factory.mktemp("kontor") / "home"))
     running.run("up", "--detach", timeout_s=600)
+    flushing(running, "off")
     yield running
     running.run("down", timeout_s=300)
+
+
+def flushing(stack: Stack, fsync: str) -> None:
+    """Whether its PostgreSQL waits for the disk: hundreds of databases are made and dropped, and no plug is pulled."""
+    with psycopg.connect(stack.settings.postgres_url, autocommit=True) as admin:
+        admin.execute(f"ALTER SYSTEM SET fsync = {fsync}".encode())
+        admin.execute("SELECT pg_reload_conf()")
 
 
 @asynccontextmanager

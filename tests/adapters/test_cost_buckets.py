@@ -103,7 +103,10 @@ async def test_points_come_back_without_redis() -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_redis_that_is_silent_is_waited_for_a_few_times_only(silent: str) -> None:
+async def test_a_redis_that_is_silent_is_waited_for_a_few_times_only(
+    silent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redis_views, "TIMEOUT_S", TIMEOUT_S)  # as outside of tests
     client = redis_views.connect(silent)
     bucket, views, limits = buckets(client), RedisViews(client, prefix="test:"), RateLimits(client, prefix="test:")
     share = [Share("a", Rate(burst=3, every_s=100))]

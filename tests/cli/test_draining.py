@@ -39,7 +39,7 @@ def process(
             [sys.executable, "-m", "cli.main", "api"], env=os.environ | environment_of(changed), cwd=ROOT, stderr=log
         )
     try:
-        give_up_at = time.monotonic() + 60
+        give_up_at = time.monotonic() + 180
         while not ready.exists():
             assert running.poll() is None, (tmp_path / "log").read_text()
             assert time.monotonic() < give_up_at
