@@ -33,7 +33,8 @@ ON CONFLICT (endpoint_id) DO UPDATE SET state = excluded.state, types = excluded
 _TELL: Final = "INSERT INTO webhook_stretches (endpoint_id, replay, types, position, until) VALUES (%s, %s, %s, %s, %s)"
 _END: Final = "UPDATE webhook_stretches SET until = %s WHERE endpoint_id = %s AND until IS NULL"
 _FORGET: Final = "DELETE FROM webhook_stretches WHERE endpoint_id = %s"
-_DROP: Final = "DELETE FROM webhook_deliveries WHERE endpoint_id = %s AND state = 'waiting' AND (%s OR attempts = 0)"
+_DROP: Final = "DELETE FROM webhook_deliveries WHERE endpoint_id = %s AND state = 'waiting' AND attempts = 0"
+_DROP_ALL: Final = "DELETE FROM webhook_deliveries WHERE endpoint_id = %s AND state <> 'done'"
 _GIVE_UP: Final = """
 UPDATE webhook_deliveries SET state = 'given_up', ended_at = clock_timestamp(), claimed_until = NULL, last_error = %s
 WHERE endpoint_id = %s AND state = 'waiting'
@@ -115,8 +116,10 @@ class Planning:
                 await execute(_BEGIN_AGAIN, [endpoint_id])
             case Forget(reason=reason):
                 await execute(_FORGET, [endpoint_id])
-                await execute(_DROP, [endpoint_id, reason is None])
-                if reason is not None:
+                if reason is None:
+                    await execute(_DROP_ALL, [endpoint_id])
+                else:
+                    await execute(_DROP, [endpoint_id])
                     await execute(_GIVE_UP, [reason, endpoint_id])
                 await execute("DELETE FROM breakers WHERE kind = %s", [effect_of(endpoint_id)])
 

@@ -29,7 +29,7 @@ from adapters.wire import structured_test
 ANSWER_S_MAX: Final = 15.0
 TEST_ANSWER_S_MAX: Final = 8.0  # somebody waits for it
 CONNECT_S_MAX: Final = 5.0
-CONNECTIONS_MAX: Final = 512
+CONNECTIONS_MAX: Final = 1_024
 ANSWER_BYTES_MAX: Final = 65_536
 TOLD_CHARS_MAX: Final = 200
 RETRY_AFTER_S_MAX: Final = 86_400.0
