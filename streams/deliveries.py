@@ -30,6 +30,7 @@ from commands.deliveries import WEBHOOK_TYPES, after_event, wants
 from commands.handling import Actor
 from commands.webhooks import DisableWebhook
 from domain.identity import WebhookEndpointId
+from domain.users import Role, User
 from domain.webhooks import ALL_TYPES, EndpointState, WebhookEndpoint
 from streams.effects import Effects, GivenUp
 from streams.settling import NotYet
@@ -37,6 +38,8 @@ from streams.settling import NotYet
 log = structlog.get_logger()
 
 ACTOR: Final = Actor.system("webhooks")
+READERS: Final = frozenset({Role.INTEGRATOR, Role.ADMIN})
+NO_INTEGRATOR: Final = "its owner is no INTEGRATOR any more"
 LOOK_S: Final = 0.5
 LANE_LOOK_S: Final = 60.0  # it is woken when something is due
 LANE_KEPT_S: Final = 600.0  # with its breaker, though nothing was due
@@ -136,13 +139,17 @@ async def deliver(kontor: Kontor, delivery: Delivery) -> None:
     """Post it; return when the endpoint has taken it.
 
     Raises GivenUp when there is nobody to post it to any more, Untaken, EndpointAway, and what the pipeline raises.
-    An endpoint that says that it is gone, or has taken nothing for as long as a delivery is retried, is disabled."""
+    An endpoint that says that it is gone, has taken nothing for as long as a delivery is retried, or whose owner may
+    not read the log any more, is disabled."""
     delivery.last_status = None
     endpoint = (await kontor.store.load([delivery.endpoint_id])).get(delivery.endpoint_id, (None,))[0]
     if not isinstance(endpoint, WebhookEndpoint) or endpoint.state in (EndpointState.DISABLED, EndpointState.REMOVED):
         raise GivenUp("the endpoint is told nothing any more")
     if endpoint.state is EndpointState.PAUSED:
         raise NotYet("the endpoint is paused")
+    if not await _may_be_told(kontor, endpoint):
+        await _disable(kontor, delivery, NO_INTEGRATOR)
+        raise GivenUp(NO_INTEGRATOR)
     body = await _body(kontor, delivery)
     now = kontor.ports.clock.now()
     secrets = await kontor.ports.webhook_secrets.current(endpoint.id, now=now)
@@ -165,6 +172,12 @@ async def deliver(kontor: Kontor, delivery: Delivery) -> None:
         await _disable_if_dead(kontor, delivery, delivery.give_up_at - RETRIED_FOR, problem)
         raise GivenUp(str(problem))
     raise problem
+
+
+async def _may_be_told(kontor: Kontor, endpoint: WebhookEndpoint) -> bool:
+    """As who asks for the log itself: by what its owner may do now."""
+    owner = (await kontor.store.load([endpoint.owner_id])).get(endpoint.owner_id, (None,))[0]
+    return isinstance(owner, User) and not READERS.isdisjoint(owner.roles)
 
 
 async def _body(kontor: Kontor, delivery: Delivery) -> bytes:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from aiohttp import web
@@ -24,6 +24,7 @@ from adapters.settings import Settings
 from adapters.wiring import Kontor
 from commands.catalogue import AddProduct, RepriceProduct
 from commands.handling import Actor
+from commands.users import GrantRole, RegisterUser, RevokeRole
 from commands.webhooks import (
     PauseWebhook,
     RegisterWebhook,
@@ -33,7 +34,7 @@ from commands.webhooks import (
     RotateWebhookSecret,
     UpdateWebhook,
 )
-from domain.identity import ProductId, WebhookEndpointId, event_id_text, product_id
+from domain.identity import ProductId, UserId, WebhookEndpointId, event_id_text, product_id
 from domain.money import Money
 from domain.users import Role
 from domain.webhooks import EndpointState, WebhookEndpoint
@@ -46,7 +47,6 @@ from tests.streams.webhook_receiver import Post, Receiver, receiver, status
 
 pytestmark = pytest.mark.servers
 WAIT_S = 30.0
-OWNER = Actor.user(uuid4(), [Role.INTEGRATOR])
 ADDED, REPRICED = "kontor.product.added", "kontor.product.repriced"
 
 
@@ -65,13 +65,14 @@ class Shop:
 
     kontor: Kontor
     receiver: Receiver
+    owner: Actor
 
     async def do(self, request: Any, actor: Actor = SYSTEM) -> Any:
         return await self.kontor.pipeline.execute(request, actor=actor)
 
     async def endpoint(self, path: str = "/hooks", *types: str) -> tuple[WebhookEndpointId, str]:
         """Its id and its secret."""
-        done = await self.do(RegisterWebhook(url=self.receiver.url + path, types=types or ("*",)), OWNER)
+        done = await self.do(RegisterWebhook(url=self.receiver.url + path, types=types or ("*",)), self.owner)
         return WebhookEndpointId(done.aggregate_id), done.secret["secret"]
 
     async def product(self, sku: str, *, prices: int = 0) -> ProductId:
@@ -111,7 +112,9 @@ async def until(holds: Callable[[], Any]) -> None:
 @pytest.fixture
 async def shop(kontor: Kontor) -> AsyncIterator[Shop]:
     async with receiver() as receiving:
-        yield Shop(kontor, receiving)
+        ines = RegisterUser(email="ines@example.com", name="Ines", password=None, roles=(Role.INTEGRATOR,))
+        owner = (await kontor.pipeline.execute(ines, actor=SYSTEM)).aggregate_id
+        yield Shop(kontor, receiving, Actor.user(owner, [Role.INTEGRATOR]))
 
 
 @asynccontextmanager
@@ -186,7 +189,7 @@ async def test_each_endpoint_is_told_what_follows_its_registration_however_late_
     first = await shop.product("FIRST")
     late, _ = await shop.endpoint("/late", "product.added", "product.repriced")
     second = await shop.product("SECOND", prices=1)
-    await shop.do(UpdateWebhook(endpoint_id=early, types=("product.repriced",)), OWNER)
+    await shop.do(UpdateWebhook(endpoint_id=early, types=("product.repriced",)), shop.owner)
     third = await shop.product("THIRD", prices=1)
     await planned(shop)
     assert [(row.event_type, row.subject_id) for row in await shop.rows(early)] == [
@@ -255,7 +258,7 @@ async def test_an_endpoint_that_is_gone_is_disabled_and_told_what_follows_its_re
         await until(lambda: is_in(shop, endpoint_id, EndpointState.DISABLED))
         await until(lambda: are(shop, endpoint_id, ["given_up"]))
         await shop.product("MISSED")
-        await shop.do(ResumeWebhook(endpoint_id=endpoint_id), OWNER)
+        await shop.do(ResumeWebhook(endpoint_id=endpoint_id), shop.owner)
         back = await shop.product("BACK")
         await until(lambda: shop.receiver.taken)
         await until(lambda: are(shop, endpoint_id, ["given_up", "done"]))
@@ -308,16 +311,31 @@ async def has_given_up(shop: Shop, endpoint_id: UUID) -> bool:
 
 async def test_while_an_endpoint_is_paused_what_happens_waits_and_then_goes_on_in_order(shop: Shop) -> None:
     endpoint_id, _ = await shop.endpoint("/hooks", "product.added", "product.repriced")
-    await shop.do(PauseWebhook(endpoint_id=endpoint_id), OWNER)
+    await shop.do(PauseWebhook(endpoint_id=endpoint_id), shop.owner)
     mug = await shop.product("MUG", prices=3)
     other, _ = await shop.endpoint("/other", "product.added")
     await shop.product("CUP")
     async with delivering(shop):
         await until(lambda: all_done(shop, other))
         assert (told(shop), await shop.states(endpoint_id)) == ([], ["waiting"] * 5)
-        await shop.do(ResumeWebhook(endpoint_id=endpoint_id), OWNER)
+        await shop.do(ResumeWebhook(endpoint_id=endpoint_id), shop.owner)
         await until(lambda: all_done(shop, endpoint_id))
     assert [version for subject, _, version in told(shop) if subject == str(mug)] == ["1", "2", "3", "4"]
+
+
+async def test_an_endpoint_whose_owner_may_not_read_the_log_any_more_is_told_nothing_of_it(shop: Shop) -> None:
+    endpoint_id, _ = await shop.endpoint("/hooks", "product.added")
+    owner = UserId(shop.owner.user_id or UUID(int=0))
+    await shop.do(RevokeRole(user_id=owner, role=Role.INTEGRATOR))
+    await shop.product("SECRET")
+    async with delivering(shop):
+        await until(lambda: is_in(shop, endpoint_id, EndpointState.DISABLED))
+        await until(lambda: are(shop, endpoint_id, ["given_up"]))
+        await shop.do(GrantRole(user_id=owner, role=Role.INTEGRATOR))
+        await shop.do(ResumeWebhook(endpoint_id=endpoint_id), shop.owner)
+        known = await shop.product("KNOWN")
+        await until(lambda: shop.receiver.taken)
+    assert [post.event["subject"] for post in shop.receiver.posts] == [str(known)]
 
 
 async def test_what_was_tried_before_a_pause_is_tried_anew_after_it_and_does_not_disable(shop: Shop) -> None:
@@ -327,10 +345,10 @@ async def test_what_was_tried_before_a_pause_is_tried_anew_after_it_and_does_not
     await planned(shop)
     (row,) = await shop.kontor.deliveries.claim(effect_of(endpoint_id), limit=9, lease_s=9)
     await shop.kontor.deliveries.failed(row, "EndpointAway", pause_s=30_000)
-    await shop.do(PauseWebhook(endpoint_id=endpoint_id), OWNER)
+    await shop.do(PauseWebhook(endpoint_id=endpoint_id), shop.owner)
     await planned(shop)
     await shop.execute("UPDATE webhook_deliveries SET give_up_at = now() - interval '4 days'")
-    await shop.do(ResumeWebhook(endpoint_id=endpoint_id), OWNER)
+    await shop.do(ResumeWebhook(endpoint_id=endpoint_id), shop.owner)
     async with delivering(shop):
         await until(lambda: all_done(shop, endpoint_id))
     assert await shop.state(endpoint_id) is EndpointState.ACTIVE
@@ -343,7 +361,7 @@ async def test_a_removed_endpoint_is_told_nothing_more_not_even_what_waits(shop:
     await shop.product("MUG")
     await planned(shop)
     assert await shop.states(endpoint_id) == ["waiting"]
-    await shop.do(RemoveWebhook(endpoint_id=endpoint_id), OWNER)
+    await shop.do(RemoveWebhook(endpoint_id=endpoint_id), shop.owner)
     await shop.product("CUP")
     async with delivering(shop):
         await until(lambda: len(told(shop, "/other")) == 2)
@@ -354,7 +372,7 @@ async def test_a_removed_endpoint_is_told_nothing_more_not_even_what_waits(shop:
 
 async def test_after_a_rotation_both_secrets_sign_for_a_day(shop: Shop) -> None:
     endpoint_id, old = await shop.endpoint("/hooks", "product.added")
-    new = (await shop.do(RotateWebhookSecret(endpoint_id=endpoint_id), OWNER)).secret["secret"]
+    new = (await shop.do(RotateWebhookSecret(endpoint_id=endpoint_id), shop.owner)).secret["secret"]
     async with delivering(shop):
         await shop.product("FIRST")
         await until(lambda: len(shop.receiver.taken) == 1)
@@ -374,7 +392,7 @@ async def test_a_stretch_of_the_log_is_told_again_in_order_a_few_at_a_time(
     start, end = [(await shop.kontor.log.of_aggregate(before, limit=99))[at].position for at in (3, 18)]
     monkeypatch.setattr(deliveries_plan, "REPLAYED_AHEAD_MAX", 4)
     monkeypatch.setattr(posting, "EVENTS_AT_ONCE", 3)
-    await shop.do(ReplayWebhook(endpoint_id=endpoint_id, since=start, until=end), OWNER)
+    await shop.do(ReplayWebhook(endpoint_id=endpoint_id, since=start, until=end), shop.owner)
     for _ in range(5):
         await posting.plan(shop.kontor)
     # Whoever plans has died, and another goes on; nothing was posted yet, so it stands still.
@@ -395,7 +413,7 @@ async def test_a_replay_up_to_now_tells_what_was_told_under_the_same_ids(shop: S
     await shop.product("MUG")
     async with delivering(shop):
         await until(lambda: len(shop.receiver.taken) == 1)
-        await shop.do(ReplayWebhook(endpoint_id=endpoint_id, since=0), OWNER)
+        await shop.do(ReplayWebhook(endpoint_id=endpoint_id, since=0), shop.owner)
         await until(lambda: len(shop.receiver.taken) == 2)
         await until(lambda: all_done(shop, endpoint_id))
     first, again = shop.receiver.taken
