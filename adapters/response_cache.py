@@ -49,18 +49,26 @@ class MadeOf:
         self.tags |= {(table, ALL), (table, WHOLE)}
 
 
+Header = tuple[bytes, bytes]
+_ALWAYS: Final = ((b"cache-control", b"private, no-cache"), (b"vary", b"Authorization, Accept"))
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A body with its strong validator, and what is sent with it."""
+    """A body and what is sent with it: its strong validator and how to ask with it, `validators`, and its kind."""
 
     body: bytes
     etag: bytes
-    content_type: bytes
+    validators: tuple[Header, ...]
+    head: tuple[Header, ...]
 
     @classmethod
     def of(cls, body: bytes, content_type: bytes) -> Answer:
         """The validator is of the bytes."""
-        return cls(body, b'"' + blake2b(body, digest_size=16).hexdigest().encode() + b'"', content_type)
+        etag = b'"' + blake2b(body, digest_size=16).hexdigest().encode() + b'"'
+        validators = ((b"etag", etag), *_ALWAYS)
+        kind = ((b"content-type", content_type), (b"content-length", str(len(body)).encode()))
+        return cls(body, etag, validators, kind + validators)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +118,6 @@ class ResponseCache:
         """What is kept; to be asked while `trusted` alone."""
         entry = self._entries.get(key)
         if entry is None:
-            CACHE_MISSES.inc()
             return None
         self._entries.move_to_end(key)
         CACHE_HITS.inc()
@@ -119,6 +126,7 @@ class ResponseCache:
     def begin(self, key: Key) -> int | None:
         """The number for `keep`, to be taken before anything is read. None: nothing is kept, because this is the first
         time that somebody asks: most questions are asked once, and are cheaper to answer from copies."""
+        CACHE_MISSES.inc()
         asked = hash(key)
         if asked in self._asked:
             self._asked.move_to_end(asked)

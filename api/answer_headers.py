@@ -37,6 +37,23 @@ def correlation_of(connection: HTTPConnection) -> UUID | None:
         return None
 
 
+def request_id_of(named: bytes) -> str:
+    """What a client named its request, if that is fit to be repeated, else a new id."""
+    return named.decode() if _SANE.fullmatch(named) else str(uuid7())
+
+
+def always(request_id: str, scheme: str, *, is_page: bool = False) -> list[tuple[bytes, bytes]]:
+    """What every answer carries."""
+    headers = [
+        *_ALWAYS,
+        (_ID, request_id.encode()),
+        (_CONTENT_POLICY, _NOT_FRAMED if is_page else _NOTHING_LOADS),
+    ]
+    if scheme == "https":
+        headers.append((_HTTPS, _HTTPS_ONLY))
+    return headers
+
+
 class AnswerHeaders:
     """Puts them on; log lines that are written meanwhile have the id as `request_id`.
 
@@ -50,20 +67,14 @@ class AnswerHeaders:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        named = next((value for name, value in scope["headers"] if name == _ID), b"")
-        request_id = named.decode() if _SANE.fullmatch(named) else str(uuid7())
+        request_id = request_id_of(next((value for name, value in scope["headers"] if name == _ID), b""))
         scope.setdefault("state", {})["request_id"] = request_id
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = [pair for pair in message.get("headers", ()) if pair[0] not in _OURS]
                 is_page = any(name == b"content-type" and value.startswith(b"text/html") for name, value in headers)
-                headers += _ALWAYS
-                headers.append((_ID, request_id.encode()))
-                headers.append((_CONTENT_POLICY, _NOT_FRAMED if is_page else _NOTHING_LOADS))
-                if scope["scheme"] == "https":
-                    headers.append((_HTTPS, _HTTPS_ONLY))
-                message["headers"] = headers
+                message["headers"] = headers + always(request_id, scope["scheme"], is_page=is_page)
             await send(message)
 
         told = structlog.contextvars.bind_contextvars(request_id=request_id)

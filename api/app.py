@@ -7,15 +7,15 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final
 
 from fastapi import FastAPI
-from fastapi_offline import FastAPIOffline
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import Receive, Scope, Send
 
 from adapters.wiring import Kontor
-from api import health, jwks, metrics
+from api import documentation, health, jwks, metrics
 from api.answer_headers import REQUEST_ID, AnswerHeaders
 from api.body_limit import BodyLimit
 from api.browsers import FromOwnPages
-from api.cached_answers import CachedAnswers
+from api.cached_answers import CachedAnswers, FirstLook
 from api.effect_gauges import EffectGauges
 from api.graphql.context import request_context
 from api.graphql.persisted import registered
@@ -31,6 +31,21 @@ CORS_HEADERS: Final = (
     "authorization content-type idempotency-key if-none-match x-request-id"
     " kontor-consistent-with kontor-wait-ms kontor-require"
 ).split()
+
+
+class Application(FastAPI):
+    """FastAPI behind a first look at what is kept: its own way to a handler costs as much as such an answer."""
+
+    first_look: FirstLook | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Of HTTP, what is not answered already."""
+        if scope["type"] == "http" and self.first_look is not None:
+            rest = await self.first_look(scope, receive, send, self.state.kontor)
+            if rest is None:
+                return
+            receive = rest
+        await super().__call__(scope, receive, send)
 
 
 def create_app(
@@ -60,14 +75,16 @@ def create_app(
             app.state.effect_gauges = EffectGauges(kontor.effects, kontor.deliveries)
             yield
 
-    # The interactive documentation brings its scripts along instead of loading them from the web.
-    app = (
-        FastAPIOffline(title="Kontor", lifespan=lifespan, redoc_url=None)
-        if development
-        else FastAPI(title="Kontor", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = Application(
+        title="Kontor",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json" if development else None,
     )
     app.state.draining = False  # set by whoever is about to end the process, see `api.health`
     app.state.development = development
+    app.first_look = FirstLook(path=GRAPHQL_PATH)
     # The last is the first to see a request.
     app.add_middleware(CachedAnswers, path=GRAPHQL_PATH)
     app.add_middleware(BodyLimit, paths=(GRAPHQL_PATH, rest_commands.PATH, payments.PATH))
@@ -98,4 +115,6 @@ def create_app(
     app.include_router(jwks.router)
     app.include_router(health.router)
     app.include_router(metrics.router)
+    if development:
+        documentation.install(app)
     return app

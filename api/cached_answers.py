@@ -1,11 +1,14 @@
 """Answers of GraphQL that are still true, sent again without looking at the question: by its bytes and who asks.
 
-Innermost of what surrounds the application, so that whoever may not ask is refused before, and every answer carries
-what answers carry. What may be kept is decided where it is made: `api.graphql.serving`.
+Twice: `FirstLook` is in front of everything and knows requests that nothing would refuse by their heads; of all others,
+as those from pages, `CachedAnswers` sees what the checks have let through. What may be kept is decided where it is
+made: `api.graphql.serving`.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,13 +16,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapters.response_cache import Answer, Key, ResponseCache
 from adapters.wiring import Kontor
+from api.answer_headers import REQUEST_ID, always, request_id_of
 from api.security import Viewers
 
 QUESTION_BYTES_MAX: Final = 16_384
 ACCEPT_BYTES_MAX: Final = 256
+LOOK_S_MAX: Final = 1.0  # who is slower is waited for by `api.body_limit`
 # How fresh an answer must be is asked with these: it is looked up.
-_FRESHNESS: Final = b"kontor-"
-_ALWAYS: Final = ((b"cache-control", b"private, no-cache"), (b"vary", b"Authorization, Accept"))
+_FRESHNESS: Final = frozenset({b"kontor-consistent-with", b"kontor-wait-ms", b"kontor-require"})
+_JUDGED_ELSEWHERE: Final = frozenset({b"origin", b"content-encoding"})
+_JSON: Final = b"application/json"
+_ID: Final = REQUEST_ID.encode()
+_NOTHING: Final = Answer(b"", b"", (), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +38,40 @@ class Asked:
     since: int
 
 
-def validators(answer: Answer) -> list[tuple[bytes, bytes]]:
-    """The headers by which a client can ask whether the answer is still the same."""
-    return [(b"etag", answer.etag), *_ALWAYS]
+class FirstLook:
+    """Answers what is kept, where the request is a plain one; says what is left to read of all others."""
+
+    def __init__(self, *, path: str) -> None:
+        self._path = path
+        self._viewers = Viewers()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, kontor: Kontor) -> Receive | None:
+        """None: it is answered."""
+        responses = kontor.responses
+        if scope["path"] != self._path or scope["method"] != "POST" or scope["query_string"] or not responses.trusted:
+            return receive
+        headers = dict(scope["headers"])
+        if len(headers) != len(scope["headers"]) or headers.get(b"content-type") != _JSON:
+            return receive
+        viewer = None if headers.keys() & _JUDGED_ELSEWHERE else _viewer(headers, self._viewers, kontor)
+        if viewer is None:
+            return receive
+        try:
+            async with asyncio.timeout(LOOK_S_MAX):
+                message = await receive()
+        except TimeoutError:
+            return receive
+        answer = _kept(viewer, headers, message, responses)
+        if answer is _NOTHING:
+            return _again(message, receive)
+        own = always(request_id_of(headers.get(_ID, b"")), scope["scheme"])
+        await _send(send, answer, headers.get(b"if-none-match", b""), own)
+        return None
 
 
 class CachedAnswers:
     """Answers what is kept, or 304 to who has it already; hands on everything else, with `state.asked` for what may be
-    kept."""
+    kept. Innermost of what surrounds the application."""
 
     def __init__(self, app: ASGIApp, *, path: str) -> None:
         self._app = app
@@ -51,59 +85,52 @@ class CachedAnswers:
             return
         kontor: Kontor = scope["app"].state.kontor
         responses = kontor.responses
-        asked = self._asked(scope, kontor) if responses.trusted and not scope["query_string"] else None
-        if asked is None:
+        # As `starlette` reads them: the first of each.
+        headers = dict(reversed(scope["headers"]))
+        viewer = _viewer(headers, self._viewers, kontor) if responses.trusted and not scope["query_string"] else None
+        if viewer is None:
             await self._app(scope, receive, send)
             return
-        viewer, accept, known = asked
         message = await receive()
-        body: bytes = message.get("body", b"")
-        if message.get("more_body") or not 0 < len(body) <= QUESTION_BYTES_MAX:
-            await self._app(scope, _again(message, receive), send)
+        answer = _kept(viewer, headers, message, responses)
+        if answer is not _NOTHING:
+            await _send(send, answer, headers.get(b"if-none-match", b""), [])
             return
-        key = (viewer, body, accept)
-        # Between this and the answer nothing is awaited that could bring news.
-        answer = responses.answer(key) if responses.trusted else None
-        if answer is None:
-            _note(scope, key, responses)
-            await self._app(scope, _again(message, receive), send)
-        elif answer.etag in known:
-            await send({"type": "http.response.start", "status": 304, "headers": validators(answer)})
-            await send({"type": "http.response.body", "body": b""})
-        else:
-            headers = [
-                (b"content-type", answer.content_type),
-                (b"content-length", str(len(answer.body)).encode()),
-                *validators(answer),
-            ]
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            await send({"type": "http.response.body", "body": answer.body})
-
-    def _asked(self, scope: Scope, kontor: Kontor) -> tuple[str, bytes, bytes] | None:
-        """Who asks, what is accepted and what is known already; None for what is not kept."""
-        authorization: bytes | None = None
-        accept, known = b"", b""
-        for name, value in scope["headers"]:
-            if name == b"authorization":
-                if authorization is not None:
-                    return None
-                authorization = value
-            elif name == b"accept":
-                if accept:
-                    return None
-                accept = value
-            elif name == b"if-none-match":
-                known = value
-            elif name.startswith(_FRESHNESS):
-                return None
-        viewer = self._viewers.of(authorization, kontor.access_tokens)
-        return None if viewer is None or len(accept) > ACCEPT_BYTES_MAX else (viewer, accept, known)
+        if (key := _key(viewer, headers, message)) and (since := responses.begin(key)) is not None:
+            scope.setdefault("state", {})["asked"] = Asked(key, since)
+        await self._app(scope, _again(message, receive), send)
 
 
-def _note(scope: Scope, key: Key, responses: ResponseCache) -> None:
-    since = responses.begin(key)
-    if since is not None:
-        scope.setdefault("state", {})["asked"] = Asked(key, since)
+def _viewer(headers: Mapping[bytes, bytes], viewers: Viewers, kontor: Kontor) -> str | None:
+    """Who asks; None for what is not kept."""
+    if headers.keys() & _FRESHNESS:
+        return None
+    return viewers.of(headers.get(b"authorization"), kontor.access_tokens)
+
+
+def _key(viewer: str, headers: Mapping[bytes, bytes], message: Message) -> Key | None:
+    """None for a question that is not whole, or too large."""
+    body: bytes = message.get("body", b"")
+    accept = headers.get(b"accept", b"")
+    if message.get("more_body") or not 0 < len(body) <= QUESTION_BYTES_MAX or len(accept) > ACCEPT_BYTES_MAX:
+        return None
+    return (viewer, body, accept)
+
+
+def _kept(viewer: str, headers: Mapping[bytes, bytes], message: Message, responses: ResponseCache) -> Answer:
+    """What is kept and still true, now that the question is there; _NOTHING without. Nothing is awaited from here to
+    the answer."""
+    key = _key(viewer, headers, message)
+    found = responses.answer(key) if key is not None and responses.trusted else None
+    return _NOTHING if found is None else found
+
+
+async def _send(send: Send, answer: Answer, known: bytes, own: list[tuple[bytes, bytes]]) -> None:
+    """The answer, or 304 to who knows it; with these headers too."""
+    same = answer.etag in known
+    headers = [*(answer.validators if same else answer.head), *own]
+    await send({"type": "http.response.start", "status": 304 if same else 200, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if same else answer.body})
 
 
 def _again(message: Message, receive: Receive) -> Receive:

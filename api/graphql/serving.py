@@ -15,7 +15,6 @@ from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
 from strawberry.types import ExecutionResult
 
 from adapters.response_cache import Answer
-from api.cached_answers import validators
 from api.graphql import editor
 from api.graphql.compiled.answering import answer
 from api.graphql.context import RequestContext, request_context
@@ -47,7 +46,7 @@ class KontorRouter(SocketRouter):
             made = Answer.of(bytes(answered.body), answered.headers["content-type"].encode())
             asked = context.asked
             if context.kontor.responses.keep(asked.key, made, context.may_be_kept, since=asked.since):
-                answered.raw_headers += validators(made)
+                answered.raw_headers += made.validators
         return answered
 
     async def execute_single(

@@ -75,7 +75,10 @@ class Asking:
         """The answer, once it comes from the cache: the same bytes again, with a validator."""
 
         async def again() -> Told | None:
-            first, second = [await self.ask(document, token, **variables) for _ in range(2)]
+            # Both ways to it: of pages more has to be judged first.
+            first, second = [
+                await self.ask(document, token, headers, **variables) for headers in ({"Origin": ORIGIN}, None)
+            ]
             same = first.headers.get("etag") and first.headers.get("etag") == second.headers.get("etag")
             return second if same and first.body == second.body else None
 
@@ -228,9 +231,10 @@ async def test_what_may_change_unnoticed_or_was_refused_is_not_kept(asking: Aski
 @pytest.mark.parametrize("header", ["Kontor-Consistent-With", "Kontor-Wait-Ms", "Kontor-Require"])
 async def test_how_fresh_an_answer_must_be_is_never_taken_from_the_cache(asking: Asking, header: str) -> None:
     await asking.kept(STOCK_OF, sku=asking.sku)
-    told = await asking.ask(STOCK_OF, headers={header: "!"}, sku=asking.sku)
-    assert b"BAD_REQUEST" in told.body or b"errors" in told.body
-    assert "etag" not in told.headers
+    for origin in ({}, {"Origin": ORIGIN}):
+        told = await asking.ask(STOCK_OF, headers={header: "!", **origin}, sku=asking.sku)
+        assert b"errors" in told.body
+        assert "etag" not in told.headers
 
 
 async def test_what_was_read_before_a_change_is_not_kept_after_it(
