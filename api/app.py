@@ -84,7 +84,7 @@ def create_app(
     )
     app.state.draining = False  # set by whoever is about to end the process, see `api.health`
     app.state.development = development
-    app.first_look = FirstLook(path=GRAPHQL_PATH)
+    app.first_look = FirstLook(path=GRAPHQL_PATH, by_origin=bool(limits.allowed_origins))
     # The last is the first to see a request.
     app.add_middleware(CachedAnswers, path=GRAPHQL_PATH)
     app.add_middleware(BodyLimit, paths=(GRAPHQL_PATH, rest_commands.PATH, payments.PATH))

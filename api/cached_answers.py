@@ -39,10 +39,13 @@ class Asked:
 
 
 class FirstLook:
-    """Answers what is kept, where the request is a plain one; says what is left to read of all others."""
+    """Answers what is kept, where the request is a plain one; says what is left to read of all others.
 
-    def __init__(self, *, path: str) -> None:
+    `by_origin`: to pages of some sites the same is answered with further headers."""
+
+    def __init__(self, *, path: str, by_origin: bool) -> None:
         self._path = path
+        self._varies = [(b"vary", b"Origin")] if by_origin else []
         self._viewers = Viewers()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, kontor: Kontor) -> Receive | None:
@@ -64,7 +67,7 @@ class FirstLook:
         answer = _kept(viewer, headers, message, responses)
         if answer is _NOTHING:
             return _again(message, receive)
-        own = always(request_id_of(headers.get(_ID, b"")), scope["scheme"])
+        own = always(request_id_of(headers.get(_ID, b"")), scope["scheme"]) + self._varies
         await _send(send, answer, headers.get(b"if-none-match", b""), own)
         return None
 

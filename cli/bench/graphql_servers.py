@@ -7,6 +7,7 @@ The first line they print is their port.
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from base64 import b64decode
 from typing import Any, Final
@@ -85,6 +86,9 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: Any = None) -> None:
         """The port is the system's choice."""
         await super().startup(sockets)
+        # As the processes of `kontor up` do: what is there stays, and is not looked through again and again.
+        gc.collect()
+        gc.freeze()
         if self.started:
             print(self.servers[0].sockets[0].getsockname()[1], flush=True)
 

@@ -16,6 +16,7 @@ import pytest
 import redis.asyncio
 
 from adapters.metrics import CACHE_HITS
+from tests.api.following import until
 from tests.api.served import Served, served
 from tests.api.test_readers_and_writers import Shop, shop  # noqa: F401  # a fixture
 from tests.api.test_road_of_one_order import Client, anyone, buyer, frozen, staff  # noqa: F401  # fixtures
@@ -79,12 +80,21 @@ class Both:
         except TimeoutError:
             raise AssertionError(f"{question}\nkept {kept!r}\nmade {made!r}") from None
 
+    async def worker(self) -> int:
+        """Its pid, once there is one."""
+
+        async def pid() -> int | None:
+            found: int | None = self.stack.status["processes"].get("worker")
+            return found
+
+        return await until(pid)
+
     async def write(self) -> None:
         await self.shop.write()
 
     async def write_to_a_standing_worker(self) -> None:
         """What the views show stands still, whatever is written."""
-        with frozen(self.stack.status["processes"]["worker"]):
+        with frozen(await self.worker()):
             await self.shop.write()
             await self.same()
 
@@ -105,7 +115,7 @@ class Both:
 
     async def kill_the_worker(self) -> None:
         """The launcher starts it again."""
-        os.kill(self.stack.status["processes"]["worker"], signal.SIGKILL)
+        os.kill(await self.worker(), signal.SIGKILL)
         await self.shop.write()
 
 
