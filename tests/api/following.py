@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from commands.orders import CancelOrder
 from commands.users import RegisterUser
 from domain.identity import OrderId
 from domain.users import Role
+from tests.api.listening import QUIET, listening
 from tests.given import GBP_2_55, PASSWORD, SYSTEM, order_of
 
 ORDER = """subscription($id: ID!, $since: Cursor) {
@@ -134,20 +134,10 @@ async def serving(
         yield used
         await own.close()
 
-    listening = socket.create_server(("127.0.0.1", 0), backlog=1_024)
-    if send_buffer:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     app = create_app(opened, environment="production", limits=limits or SocketLimits())
-    server = uvicorn.Server(
-        uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5, **SERVING)
-    )
-    running = asyncio.create_task(server._serve([listening]))
-    while not server.started:
-        assert not running.done(), running
-        await asyncio.sleep(0.01)
-    yield Served(used, server, listening.getsockname()[1])
-    server.should_exit = True
-    await running
+    options = {"send_buffer": send_buffer, "timeout_graceful_shutdown": 5, **QUIET, **SERVING}
+    async with listening(app, **options) as (server, port):
+        yield Served(used, server, port)
 
 
 async def until(what: Callable[[], Awaitable[Any]]) -> Any:

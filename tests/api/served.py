@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,16 +10,14 @@ from typing import Any
 from uuid import UUID
 
 import aiohttp
-import uvicorn
 from uuid_utils.compat import uuid7
 
 from adapters.settings import Settings, listed
 from adapters.wiring import Kontor, open_kontor
-from api.app import create_app
 from api.graphql.sockets import SocketLimits
 from api.http_protocol import uvicorn_options
 from domain.users import Role
-from tests.gateways import free_port
+from tests.api.listening import app_of, listening
 
 
 @dataclass(frozen=True)
@@ -63,23 +60,13 @@ async def served(settings: Settings, **changed: Any) -> AsyncIterator[Served]:
     """An API with these settings and these others, on a free port of this machine."""
     wanted = Settings.model_validate(settings.model_dump() | changed)
 
-    @asynccontextmanager
-    async def opened() -> AsyncIterator[Kontor]:
-        yield kontor
-
-    async with open_kontor(wanted, name="test") as kontor:
-        origins = listed(wanted.allowed_origins)
-        app = create_app(opened, environment=wanted.environment, limits=SocketLimits(allowed_origins=origins))
-        port = free_port()
-        config = uvicorn.Config(app, port=port, **uvicorn_options(trusted_proxies=listed(wanted.trusted_proxies)))
-        server = uvicorn.Server(config)
-        running = asyncio.create_task(server._serve())
-        while not server.started:
-            assert not running.done(), running
-            await asyncio.sleep(0.01)
-        # A connection for each request: one that is kept may be closed in the moment in which it is used again.
-        connector = aiohttp.TCPConnector(force_close=True)
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=150), connector=connector) as http:
-            yield Served(kontor, port, http)
-        server.should_exit = True
-        await running
+    limits = SocketLimits(allowed_origins=listed(wanted.allowed_origins))
+    options = uvicorn_options(trusted_proxies=listed(wanted.trusted_proxies))
+    # A connection for each request: one that is kept may be closed in the moment in which it is used again.
+    connector = aiohttp.TCPConnector(force_close=True)
+    async with (
+        open_kontor(wanted, name="test") as kontor,
+        listening(app_of(kontor, environment=wanted.environment, limits=limits), **options) as (_, port),
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=150), connector=connector) as http,
+    ):
+        yield Served(kontor, port, http)

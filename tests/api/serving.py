@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
-import uvicorn
 
 from adapters.wiring import Kontor
-from api.app import create_app
-from tests.gateways import free_port
+from tests.api.listening import QUIET, app_of, listening
 
 
 class Api:
@@ -44,20 +41,10 @@ def _headers(token: str, address: str) -> dict[str, str]:
 
 @asynccontextmanager
 async def serving(kontor: Kontor) -> AsyncIterator[Api]:
-    @asynccontextmanager
-    async def opened() -> AsyncIterator[Kontor]:
-        yield kontor
-
-    port = free_port()
-    app = create_app(opened, environment="production")
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, access_log=False, proxy_headers=False))
-    running = asyncio.create_task(server._serve())
-    while not server.started:
-        assert not running.done(), running
-        await asyncio.sleep(0.01)
     # A connection that is kept may be closed by the server in the moment it is used again.
     connector = aiohttp.TCPConnector(force_close=True)
-    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=60)) as http:
+    async with (
+        listening(app_of(kontor), proxy_headers=False, **QUIET) as (_, port),
+        aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=60)) as http,
+    ):
         yield Api(kontor, http, f"http://127.0.0.1:{port}")
-    server.should_exit = True
-    await running

@@ -15,12 +15,10 @@ from uuid import UUID, uuid4
 import aiohttp
 import pytest
 import stripe
-import uvicorn
 from psycopg import AsyncConnection
 from pydantic import SecretStr
 
 from adapters.wiring import Kontor, open_kontor
-from api.app import create_app
 from api.body_limit import BODY_BYTES_MAX
 from api.rest.payments import PATH
 from commands.catalogue import AddProduct
@@ -32,8 +30,9 @@ from commands.users import RegisterUser
 from domain.identity import OrderId, payment_id
 from domain.payments import Payment
 from domain.users import Role
+from tests.api.listening import QUIET, app_of, listening
 from tests.conftest import Stack, installation_on
-from tests.gateways import SECRET, GatewayProcess, free_port
+from tests.gateways import SECRET, GatewayProcess
 from tests.given import GBP_2_55, PASSWORD, SYSTEM, order_of
 
 pytestmark = pytest.mark.servers
@@ -97,22 +96,8 @@ async def shop(stack: Stack) -> AsyncIterator[Shop]:
 
 @asynccontextmanager
 async def serving(kontor: Kontor) -> AsyncIterator[Shop]:
-    @asynccontextmanager
-    async def opened() -> AsyncIterator[Kontor]:
-        yield kontor
-
-    port = free_port()
-    app = create_app(opened, environment="production")
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, access_log=False))
-    server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
-    running = asyncio.create_task(server._serve())
-    while not server.started:
-        assert not running.done(), running
-        await asyncio.sleep(0.01)
-    async with aiohttp.ClientSession() as http:
+    async with listening(app_of(kontor), **QUIET) as (_, port), aiohttp.ClientSession() as http:
         yield Shop(kontor, f"http://127.0.0.1:{port}", http)
-    server.should_exit = True
-    await running
 
 
 def event_of(kind: str, payment: Payment, reference: str = "pi_1", **more: Any) -> dict[str, Any]:

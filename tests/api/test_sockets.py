@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,6 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from adapters.metrics import SOCKETS
-from adapters.wiring import open_kontor
 from api.graphql.sockets import MESSAGE_BYTES_MAX, SocketLimits
 from tests.api.following import (
     EVENTS,
@@ -31,7 +29,6 @@ from tests.api.following import (
     serving,
     until,
 )
-from tests.conftest import Stack, installation_on
 from tests.given import STAFF
 
 pytestmark = pytest.mark.servers
@@ -40,21 +37,10 @@ A_FEW = 5  # tasks that come and go, as those that wait
 CONNECTIONS = int(os.environ.get("CONNECTIONS", "200"))
 
 
-@pytest.fixture(scope="module")
-async def shop(stack: Stack) -> AsyncIterator[Served]:
-    limits = SocketLimits(allowed_origins=("https://shop.example",), per_address_max=2_000)
-    async with (
-        installation_on(stack) as settings,
-        open_kontor(settings, name="test") as kontor,
-        serving(kontor, limits) as served,
-    ):
-        yield served
-
-
 async def test_a_connection_is_closed_when_its_token_expires_and_goes_on_with_a_new_one(shop: Served) -> None:
     ada = await customer(shop)
     order_id = await placed(shop, ada, await product(shop))
-    async with shop.client(shop.token(ada, good_for_s=5)) as client:
+    async with shop.client(shop.token(ada, good_for_s=8)) as client:
         await client.subscribe(ORDER, id=order_id)
         cursor = (await client.item())["cursor"]
         assert await client.closed() == 4403

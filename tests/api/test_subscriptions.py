@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
-from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 
-from adapters.wiring import open_kontor
-from api.graphql.sockets import SocketLimits
 from commands.catalogue import AddProduct, UpdateProduct
 from commands.inventory import AdjustStock, ReserveOrders
 from domain.identity import OrderId, ProductId, stock_item_id
@@ -31,21 +28,9 @@ from tests.api.following import (
     serving,
     until,
 )
-from tests.conftest import Stack, installation_on
 from tests.given import GBP_2_55, STAFF, SYSTEM
 
 pytestmark = pytest.mark.servers
-
-
-@pytest.fixture(scope="module")
-async def shop(stack: Stack) -> AsyncIterator[Served]:
-    limits = SocketLimits(allowed_origins=("https://shop.example",))
-    async with (
-        installation_on(stack) as settings,
-        open_kontor(settings, name="test") as kontor,
-        serving(kontor, limits) as served,
-    ):
-        yield served
 
 
 async def versions_of(shop: Served, sku: str) -> list[int]:
