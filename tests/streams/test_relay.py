@@ -149,10 +149,14 @@ async def test_a_topic_deleted_and_made_again_is_published_again_in_order(kontor
 
 
 async def delete_topic(kontor: Kontor) -> None:
+    topic = f"{kontor.settings.topic_prefix}catalogue"
     admin = AIOKafkaAdminClient(bootstrap_servers=kontor.settings.kafka_url)
     await admin.start()
     try:
-        await admin.delete_topics([f"{kontor.settings.topic_prefix}catalogue"])
+        await admin.delete_topics([topic])
+        async with asyncio.timeout(WITHIN_S):
+            while topic in await admin.list_topics():
+                await asyncio.sleep(0.05)
     finally:
         await admin.close()
     await asyncio.sleep(1)
