@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from adapters.settings import Settings
 from adapters.webhook_posting import (
     ANSWER_BYTES_MAX,
     RETRY_AFTER_S_MAX,
@@ -81,6 +82,17 @@ async def test_where_only_public_addresses_are_posted_to_nobody_connects_to_othe
         with pytest.raises(NotAnswered, match="is no public address"):
             await post(receiving, url=url, private=False)
         assert receiving.posts == []
+
+
+@pytest.mark.parametrize(("environment", "private"), [("development", True), ("production", False)])
+def test_private_addresses_are_posted_to_in_development_alone_unless_it_is_said(
+    environment: str, private: bool
+) -> None:
+    given = {"postgres_url": "", "kafka_url": "", "redis_url": "", "master_key": "", "jwt_key": ""}
+    settings = Settings.model_validate(given | {"environment": environment})
+    assert settings.webhook_private_addresses is private
+    said = Settings.model_validate(given | {"environment": environment, "webhook_private_addresses": not private})
+    assert said.webhook_private_addresses is not private
 
 
 async def test_a_redirect_is_not_followed() -> None:
