@@ -129,8 +129,8 @@ def format_spec(home: Home, java: Java, *, port: int, controller_port: int) -> S
 
     Run it to its end, then call `finish_format`. What a killed earlier format left behind is removed here.
     """
-    final, partial = home.kafka / "data", home.kafka / "data.partial"
-    shutil.rmtree(partial, ignore_errors=True)
+    final, partial = home.kafka / "data", _partial(home)
+    _remove_partial(home)
     if final.exists():
         if not (final / "meta.properties").exists():
             raise Problem(
@@ -138,7 +138,9 @@ def format_spec(home: Home, java: Java, *, port: int, controller_port: int) -> S
                 "or delete the installation and its data with `kontor reset`."
             )
         return None
-    configuration = _write_configuration(home, "format.properties", partial, port=port, controller_port=controller_port)
+    configuration = _write_configuration(
+        home, f"format-{os.getpid()}.properties", partial, port=port, controller_port=controller_port
+    )
     tool = ("kafka.tools.StorageTool", "format", "--cluster-id", cluster_id(), "--config", str(configuration))
     return Spec(
         name="kafka-format",
@@ -152,8 +154,20 @@ def format_spec(home: Home, java: Java, *, port: int, controller_port: int) -> S
 
 def finish_format(home: Home) -> None:
     """Give the formatted storage its name."""
-    (home.kafka / "data.partial").rename(home.kafka / "data")
-    (home.kafka / "format.properties").unlink(missing_ok=True)
+    _partial(home).rename(home.kafka / "data")
+    _remove_partial(home)
+
+
+def _partial(home: Home) -> Path:
+    """This launcher's own: a format that one killed before has left may still run, and writes what it was told to."""
+    return home.kafka / f"data.partial-{os.getpid()}"
+
+
+def _remove_partial(home: Home) -> None:
+    for folder in home.kafka.glob("data.partial*"):
+        shutil.rmtree(folder, ignore_errors=True)
+    for configuration in home.kafka.glob("format*.properties"):
+        configuration.unlink(missing_ok=True)
 
 
 def spec(home: Home, java: Java, *, port: int, controller_port: int) -> Spec:
