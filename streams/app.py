@@ -44,9 +44,6 @@ log = structlog.get_logger()
 BATCH_RECORDS_MAX: Final = 500  # gathered while the batch before is applied; no window is waited for
 COMMIT_INTERVAL_S: Final = 1.0
 SESSION_TIMEOUT_S: Final = 15.0
-# After the broker was restarted, a group that gets a new worker waits this long for one that was killed: with the usual
-# 60 s its views stood still for 57 s. A worker that needs longer to let go of a batch joins again, and repeats nothing.
-REBALANCE_TIMEOUT_S: Final = 20.0
 
 AgentBody = Callable[[Any], Coroutine[Any, Any, None]]
 SETTINGS: Final = Settings.from_environment()
@@ -172,7 +169,6 @@ app = Worker(
     consumer_max_fetch_size=RECORD_BYTES_MAX,
     broker_commit_interval=COMMIT_INTERVAL_S,
     broker_session_timeout=SESSION_TIMEOUT_S,
-    broker_rebalance_timeout=REBALANCE_TIMEOUT_S,
     broker_heartbeat_interval=SESSION_TIMEOUT_S / 5,
     broker_request_timeout=30.0,
     stream_wait_empty=False,
