@@ -31,6 +31,9 @@ KNOWN_MAX: Final = 4_096  # about 4 MB; whoever comes with the same token again 
 _REFUSED: Final = "The access token is not valid or has expired; refresh it, or sign in again."
 
 
+Who = tuple[UUID, tuple[Role, ...], UUID]  # user, roles, session
+
+
 class AccessTokens:
     """Signs with the first of the seeds (32 bytes each), verifies what any of them signed."""
 
@@ -39,7 +42,7 @@ class AccessTokens:
         self._private = keys[0]
         self._public = {_kid(key): key.public_key() for key in keys}
         self._kid = _kid(self._private)
-        self._known: OrderedDict[str, dict[str, Any]] = OrderedDict()  # only what was good, the latest used last
+        self._known: OrderedDict[str, tuple[Who, int]] = OrderedDict()  # only what was good, the latest used last
 
     def issue(self, user_id: UUID, roles: Iterable[Role], session_id: UUID, *, now: datetime) -> str:
         """A token good for ACCESS_TOKEN_S."""
@@ -54,29 +57,30 @@ class AccessTokens:
         }
         return jwt.encode(claims, self._private, algorithm=ALGORITHM, headers={"kid": self._kid})
 
-    def verify(self, token: str) -> tuple[UUID, tuple[Role, ...], UUID]:
+    def verify(self, token: str) -> Who:
         """User, roles and session. Raises Unauthenticated for a token that is not ours or has expired; at most one
         signature is checked, none of a token that was good before, and nothing above TOKEN_LENGTH_MAX is looked at."""
-        claims = self._claims(token)
-        try:
-            return UUID(claims["sub"]), tuple(Role(role) for role in claims["roles"]), UUID(claims["sid"])
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise Unauthenticated(_REFUSED) from None
+        return self._verified(token)[0]
 
     def good_until(self, token: str) -> datetime:
         """When it expires. Raises Unauthenticated as `verify` does."""
-        return datetime.fromtimestamp(self._claims(token)["exp"], UTC)
+        return datetime.fromtimestamp(self._verified(token)[1], UTC)
 
-    def _claims(self, token: str) -> dict[str, Any]:
+    def _verified(self, token: str) -> tuple[Who, int]:
         known = self._known.get(token)
-        if known is not None and time.time() < int(known["exp"]):
+        if known is not None and time.time() < known[1]:
             self._known.move_to_end(token)
             return known
         claims = self._checked(token)
-        self._known[token] = claims
+        try:
+            who = UUID(claims["sub"]), tuple(Role(role) for role in claims["roles"]), UUID(claims["sid"])
+            verified = who, int(claims["exp"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise Unauthenticated(_REFUSED) from None
+        self._known[token] = verified
         if len(self._known) > KNOWN_MAX:
             self._known.popitem(last=False)
-        return claims
+        return verified
 
     def _checked(self, token: str) -> dict[str, Any]:
         try:

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from adapters.response_cache import Answer, Key, ResponseCache
 from adapters.wiring import Kontor
 from api.answer_headers import REQUEST_ID, always, request_id_of
-from api.security import Viewers
+from api.security import viewer_of
 
 QUESTION_BYTES_MAX: Final = 16_384
 ACCEPT_BYTES_MAX: Final = 256
@@ -46,7 +46,6 @@ class FirstLook:
     def __init__(self, *, path: str, by_origin: bool) -> None:
         self._path = path
         self._varies = [(b"vary", b"Origin")] if by_origin else []
-        self._viewers = Viewers()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, kontor: Kontor) -> Receive | None:
         """None: it is answered."""
@@ -56,7 +55,7 @@ class FirstLook:
         headers = dict(scope["headers"])
         if len(headers) != len(scope["headers"]) or headers.get(b"content-type") != _JSON:
             return receive
-        viewer = None if headers.keys() & _JUDGED_ELSEWHERE else _viewer(headers, self._viewers, kontor)
+        viewer = None if headers.keys() & _JUDGED_ELSEWHERE else _viewer(headers, kontor)
         if viewer is None:
             return receive
         try:
@@ -79,7 +78,6 @@ class CachedAnswers:
     def __init__(self, app: ASGIApp, *, path: str) -> None:
         self._app = app
         self._path = path
-        self._viewers = Viewers()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """By the path, the headers, then the body."""
@@ -90,7 +88,7 @@ class CachedAnswers:
         responses = kontor.responses
         # As `starlette` reads them: the first of each.
         headers = dict(reversed(scope["headers"]))
-        viewer = _viewer(headers, self._viewers, kontor) if responses.trusted and not scope["query_string"] else None
+        viewer = _viewer(headers, kontor) if responses.trusted and not scope["query_string"] else None
         if viewer is None:
             await self._app(scope, receive, send)
             return
@@ -104,11 +102,11 @@ class CachedAnswers:
         await self._app(scope, _again(message, receive), send)
 
 
-def _viewer(headers: Mapping[bytes, bytes], viewers: Viewers, kontor: Kontor) -> str | None:
+def _viewer(headers: Mapping[bytes, bytes], kontor: Kontor) -> str | None:
     """Who asks; None for what is not kept."""
     if headers.keys() & _FRESHNESS:
         return None
-    return viewers.of(headers.get(b"authorization"), kontor.access_tokens)
+    return viewer_of(headers.get(b"authorization"), kontor.access_tokens)
 
 
 def _key(viewer: str, headers: Mapping[bytes, bytes], message: Message) -> Key | None:

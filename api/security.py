@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections import OrderedDict
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -12,7 +10,6 @@ from adapters.access_tokens import AccessTokens
 from commands.handling import ANONYMOUS, Actor
 from domain.errors import Unauthenticated
 
-VIEWERS_MAX: Final = 4_096
 NOBODY: Final = ""
 
 
@@ -34,37 +31,16 @@ def good_until(authorization: str | None, tokens: AccessTokens) -> datetime | No
     return None if token is None else tokens.good_until(token)
 
 
-class Viewers:
-    """Who asks, as a text that is the same for all who see the same: user and roles, NOBODY without a token.
-
-    Tokens that were good are remembered until they expire: `actor_of` asks nobody about their sessions either."""
-
-    def __init__(self) -> None:
-        self._known: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
-
-    def of(self, authorization: bytes | None, tokens: AccessTokens) -> str | None:
-        """None for what `actor_of` refuses."""
-        if authorization is None:
-            return NOBODY
-        known = self._known.get(authorization)
-        if known is not None:
-            viewer, until = known
-            if time.time() < until:
-                self._known.move_to_end(authorization)
-                return viewer
-            del self._known[authorization]
-        try:
-            header = authorization.decode("latin-1")
-            actor, _ = actor_of(header, tokens)
-            until_when = good_until(header, tokens)
-        except Unauthenticated:
-            return None
-        viewer = f"{actor.user_id} {' '.join(sorted(role.value for role in actor.roles))}"
-        if until_when is not None:
-            self._known[authorization] = (viewer, until_when.timestamp())
-            if len(self._known) > VIEWERS_MAX:
-                self._known.popitem(last=False)
-        return viewer
+def viewer_of(authorization: bytes | None, tokens: AccessTokens) -> str | None:
+    """Who asks, as a text that is the same for all who see the same: user and roles, NOBODY without a token. None for
+    what `actor_of` refuses."""
+    if authorization is None:
+        return NOBODY
+    try:
+        actor, _ = actor_of(authorization.decode("latin-1"), tokens)
+    except Unauthenticated:
+        return None
+    return f"{actor.user_id} {' '.join(sorted(actor.roles))}"
 
 
 def _bearer(authorization: str | None) -> str | None:
