@@ -28,7 +28,7 @@ class BodyLimit:
             return
         announced = dict(scope["headers"]).get(b"content-length", b"0")
         if announced.isdigit() and int(announced[:20]) > BODY_BYTES_MAX:
-            await _too_large(send)
+            await _too_large(send, receive)
             return
         try:
             async with asyncio.timeout(BODY_S_MAX):
@@ -40,7 +40,7 @@ class BodyLimit:
         if body is None:  # the client has gone
             return
         if len(body) > BODY_BYTES_MAX:
-            await _too_large(send)
+            await _too_large(send, receive)
             return
         whole: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
 
@@ -63,6 +63,6 @@ async def _body(receive: Receive) -> bytearray | None:
     return body
 
 
-async def _too_large(send: Send) -> None:
+async def _too_large(send: Send, receive: Receive) -> None:
     message = f"The request is larger than {BODY_BYTES_MAX} bytes; split it."
-    await refuse(send, status=413, code="TOO_LARGE", message=message)
+    await refuse(send, status=413, code="TOO_LARGE", message=message, unread=receive)

@@ -36,13 +36,13 @@ class FromOwnPages:
         kind = headers.get(b"content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             message = f"The content type is {kind[:100] or 'missing'}; send application/json."
-            await refuse(send, status=415, code="UNSUPPORTED_MEDIA_TYPE", message=message)
+            await refuse(send, status=415, code="UNSUPPORTED_MEDIA_TYPE", message=message, unread=receive)
         elif headers.get(b"content-encoding", "identity").strip().lower() != "identity":
             message = "The body is compressed; send it as it is."
-            await refuse(send, status=415, code="UNSUPPORTED_MEDIA_TYPE", message=message)
+            await refuse(send, status=415, code="UNSUPPORTED_MEDIA_TYPE", message=message, unread=receive)
         elif not self._may_come_from(headers.get(b"origin"), headers.get(b"host")):
             message = "Pages of this origin may not use the API; have it added to KONTOR_ALLOWED_ORIGINS."
-            await refuse(send, status=403, code="FORBIDDEN", message=message)
+            await refuse(send, status=403, code="FORBIDDEN", message=message, unread=receive)
         else:
             await self._app(scope, receive, send)
 

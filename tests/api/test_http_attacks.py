@@ -188,6 +188,20 @@ async def test_bodies_are_bounded_and_never_unpacked(api: Served) -> None:
     assert (status, answer["code"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
 
 
+@pytest.mark.servers
+async def test_who_sends_too_much_can_send_it_and_read_why_not(api: Served) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
+    head = "POST /graphql HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n"
+    writer.write(head.format(BODY_BYTES_MAX + 1).encode())
+    assert (await reader.readline()).split(b" ")[1] == b"413"
+    for _ in range(64):
+        writer.write(b" " * (BODY_BYTES_MAX // 64))
+        await writer.drain()
+    writer.write(b" ")
+    assert b"split it" in await reader.read()
+    writer.close()
+
+
 async def raw(api: Served, *parts: bytes) -> bytes:
     """What the server says to these bytes until it closes, a minute at most."""
     reader, writer = await asyncio.open_connection("127.0.0.1", api.port)
