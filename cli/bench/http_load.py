@@ -98,7 +98,7 @@ async def asked_once(question: Question) -> tuple[bytes, bytes]:
 
 async def loaded(question: Question, *, clients: int, seconds: float) -> dict[str, Any]:
     """Answers a second and their latencies, with this many clients that never pause; after WARM_UP_S uncounted."""
-    connections = [await connected(question.port) for _ in range(clients)]
+    connections = [await connected(question.port, status=question.status) for _ in range(clients)]
     begin = perf_counter() + WARM_UP_S
     stop = begin + seconds
     took: list[float] = []

@@ -276,7 +276,7 @@ async def test_a_hold_that_is_not_paid_for_ends_with_its_time(
     if paid:
         await shop.settle()
     clock.advance(clock_ahead)
-    planned: Any = type("Row", (), {"subject_id": shop.order_id, "event_id": UUID(int=1)})
+    planned: Any = type("Row", (), {"subject_id": shop.order_id, "event_id": UUID(int=1), "correlation_id": None})
     expire = doers(shop.kontor)["order"]
     if status is OrderStatus.RESERVED:
         with pytest.raises(NotYet):
