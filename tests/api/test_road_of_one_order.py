@@ -250,3 +250,20 @@ async def test_an_order_of_a_thousand_lines_is_reserved(stack: Stack, staff: Cli
     placed = (await staff(PLACE, input=order))["placeOrder"]
     assert placed["ok"], placed["userErrors"]
     assert (await settled(staff, placed["order"]["id"]))["status"] == "CONFIRMED"
+
+
+async def test_stock_is_adjusted_to_what_was_counted(staff: Client, sku: str) -> None:
+    adjust = """mutation($i: AdjustStockInput!) { adjustStock(input: $i) { ok userErrors { code field }
+      receipt { token } stockItem { onHand available } } }"""
+    counted = (await staff(adjust, i={"sku": sku, "onHand": 4, "reason": "one broke"}))["adjustStock"]
+    assert (counted["ok"], counted["stockItem"]) == (True, {"onHand": 4, "available": 4})
+    stock = (await staff(STOCK, sku=sku, token=counted["receipt"]["token"]))["stockItem"]
+    assert (stock["onHand"], stock["available"]) == (4, 4)
+    refused = (await staff(adjust, i={"sku": sku, "onHand": -1, "reason": "none"}))["adjustStock"]
+    assert (refused["ok"], refused["userErrors"][0]["code"]) == (False, "INVALID")
+
+
+async def test_every_view_says_how_far_it_is(staff: Client) -> None:
+    views = (await staff("{ views { name version state position lagEvents lagSeconds parkedAggregates } }"))["views"]
+    assert {"catalogue", "stock", "orders", "payments", "users"} <= {view["name"] for view in views}
+    assert all(view["parkedAggregates"] >= 0 and int(view["position"]) >= 0 for view in views)
