@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import msgspec
@@ -348,6 +349,46 @@ async def test_a_question_that_is_too_long_is_answered_all_the_same(
         told = await asking.ask(STOCK_OF, sku=asking.sku)
         assert (told.status, "etag" in told.headers) == (200, False)
         assert told.data["stockItem"]["sku"] == asking.sku
+
+
+@pytest.mark.parametrize("pauses_s", [(0.0, 0.0), (0.2, 0.2), (0.2, 2 * cached_answers.LOOK_S_MAX)])
+async def test_who_sends_the_question_slowly_is_answered_all_the_same(
+    asking: Asking, pauses_s: tuple[float, float]
+) -> None:
+    kept = await asking.kept(STOCK_OF, sku=asking.sku)
+    body = json.dumps({"query": STOCK_OF, "variables": {"sku": asking.sku}}).encode()
+    head = f"POST /graphql HTTP/1.1\r\nhost: kontor\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+    url = urlsplit(asking.api.url)
+    reader, writer = await asyncio.open_connection(url.hostname, url.port)
+    try:
+        for part, pause_s in zip((head.encode() + b"\r\n\r\n", body[:20], body[20:]), (*pauses_s, 0.0), strict=True):
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(pause_s)
+        async with asyncio.timeout(60):
+            answered = (await reader.readuntil(b"\r\n\r\n")).lower()
+            length = int(answered.partition(b"content-length: ")[2].split()[0])
+            assert answered.startswith(b"http/1.1 200")
+            assert json.loads(await reader.readexactly(length))["data"] == kept.data
+    finally:
+        writer.close()
+
+
+async def test_who_asks_and_goes_leaves_nothing_behind(asking: Asking) -> None:
+    url = urlsplit(asking.api.url)
+    before = len(asyncio.all_tasks())
+    for _ in range(20):
+        _, writer = await asyncio.open_connection(url.hostname, url.port)
+        writer.write(
+            b"POST /graphql HTTP/1.1\r\nhost: k\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"
+        )
+        await writer.drain()
+        writer.transport.abort()
+
+    async def gone() -> bool:
+        return len(asyncio.all_tasks()) <= before + 2
+
+    await eventually(gone)
 
 
 async def test_a_size_of_zero_keeps_nothing(stack: Stack) -> None:
