@@ -44,7 +44,7 @@ function plain(place, tabs) {
       <textarea aria-label="Variables as JSON" spellcheck="false" style="grid-row: 3"></textarea>
       <pre aria-label="Answer" aria-live="polite"></pre>
       <footer><button type="button">Send (Ctrl-Enter)</button>
-        <span>GraphiQL's scripts come from the web (unpkg.com), which this browser does not reach: this is a plain
+        <span>GraphiQL's scripts come from the web, which this browser does not reach: this is a plain
         editor.</span></footer>
     </div>`;
   const [documentArea, variablesArea] = place.querySelectorAll("textarea");
