@@ -36,7 +36,8 @@ T = TypeVar("T")
 Decoded = dict[int, Recorded]
 
 REFILL_EVENTS: Final = 1_000  # one transaction of a refill
-BULK_EVENTS: Final = 2_000  # one of each follower that catches up
+BULK_EVENTS: Final = 2_000  # one of followers that catch up
+BULK_AT_ONCE: Final = 3  # shards that catch up: Postgres works for one while another folds
 CAREFUL_EVENTS: Final = 200  # one in which each event has a savepoint
 RETRY_PAUSE_S_MIN: Final = 0.2
 RETRY_PAUSE_S_MAX: Final = 5.0
@@ -51,6 +52,9 @@ class Chain:
         self._store = store
         # Followers that have parked too much, and when they are tried again.
         self._stopped: dict[str, float] = {}
+        # Shards that catch up, or wait for their turn: whoever comes second finds it done.
+        self._behind: dict[tuple[str, int], asyncio.Lock] = {}
+        self._bulk = asyncio.Semaphore(BULK_AT_ONCE)
 
     async def take(
         self, follower: Follower, context: str, records: Sequence[Linked], decoded: Decoded | None = None
@@ -128,25 +132,29 @@ class Chain:
         """See `streams.ports.FollowerStore.published`; however long the database is away."""
         return await self._persist(context, partial(self._store.published, context, shard))
 
+    def catches_up(self, context: str, shard: int) -> bool:
+        """Is `catch_up` at work for this shard, or waiting for its turn?"""
+        gate = self._behind.get((context, shard))
+        return gate is not None and gate.locked()
+
     async def catch_up(self, followers: Sequence[Follower], context: str, shard: int, *, until: int) -> int:
         """Bring followers that are far behind to `until`, in bulk: the log is read and decoded once for all. Returns
         how many events it read. As `refill` in everything else; one that cannot go on is left to that."""
-        names, read = [follower.name for follower in followers], 0
-        standing = await self._persist(context, partial(self._store.standing, names, context, shard))
-        position = min(standing.values(), default=until)
-        while position < until:
-            records = await self._persist(
-                context, partial(self._store.after, context, shard, position, limit=BULK_EVENTS, until=until)
-            )
-            if not records:
-                break
-            befores = [position, *(record.position for record in records)]
-            linked = [Linked(record, before) for record, before in zip(records, befores, strict=False)]
-            decoded: Decoded = {}
-            for follower in followers:
-                await self.take(follower, context, linked, decoded)
-            position, read = records[-1].position, read + len(records)
-        return read
+        async with self._behind.setdefault((context, shard), asyncio.Lock()), self._bulk:
+            names, read = [follower.name for follower in followers], 0
+            standing = await self._persist(context, partial(self._store.standing, names, context, shard))
+            position = min(standing.values(), default=until)
+            while position < until and not all(self._stands(follower) for follower in followers):
+                records = await self._persist(
+                    context, partial(self._store.after, context, shard, position, limit=BULK_EVENTS, until=until)
+                )
+                if not records:
+                    break
+                befores = [position, *(record.position for record in records)]
+                linked = [Linked(record, before) for record, before in zip(records, befores, strict=False)]
+                await self.take_all(followers, context, linked, {})
+                position, read = records[-1].position, read + len(records)
+            return read
 
     async def resume(self, follower: Follower, aggregate_id: UUID, context: str, shard: int) -> None:
         """Do what is wished for an aggregate's parked events, in order, up to the first that fails again."""

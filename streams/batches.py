@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final
 
 import structlog
 
@@ -13,8 +12,6 @@ from streams.applying import Chain, Decoded
 from streams.following import Follower
 
 log = structlog.get_logger()
-
-BULK_AT_ONCE: Final = 3  # shards that catch up; Postgres works for one while another folds
 
 # On from this offset of this shard's partition.
 Skip = Callable[[int, int], Awaitable[None]]
@@ -33,11 +30,9 @@ async def apply_batch(
     `far` names shards whose records are left out because they are far behind, with the position and the offset that the
     relay has reached: they catch up from the log and go on behind that. Raises what the chain raises, in a group."""
     decoded: Decoded = {}
-    gate = asyncio.Semaphore(BULK_AT_ONCE)
 
     async def catch_up(shard: int, position: int, offset: int) -> None:
-        async with gate:
-            events = await chain.catch_up(followers, context, shard, until=position)
+        events = await chain.catch_up(followers, context, shard, until=position)
         await skip(shard, offset + 1)
         log.info("caught_up", context=context, shard=shard, events=events, offset=offset)
 

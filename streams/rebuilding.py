@@ -22,7 +22,6 @@ from streams.views import view_follower
 
 R = TypeVar("R", bound=Row)
 
-SHARDS_AT_ONCE: Final = 4
 NEAR_EVENTS: Final = 2_000  # so few left are the workers' to apply
 SETTLING_S_MAX: Final = 10.0
 LOOK_S: Final = 0.2
@@ -53,11 +52,6 @@ async def rebuild(kontor: Kontor, view: View[R], *, progress: Callable[[int, int
     chain = Chain(kontor.followers)
     first = await _remaining(kontor, candidate)
     progress(0, first)
-    gate = asyncio.Semaphore(SHARDS_AT_ONCE)
-
-    async def fill(context: str, shard: int, until: int) -> None:
-        async with gate:
-            await chain.catch_up([follower], context, shard, until=until)
 
     async def tell() -> None:
         while True:
@@ -71,7 +65,7 @@ async def rebuild(kontor: Kontor, view: View[R], *, progress: Callable[[int, int
             async with asyncio.TaskGroup() as group:
                 for context in sorted(candidate.contexts):
                     for shard in range(SHARDS):
-                        group.create_task(fill(context, shard, end))
+                        group.create_task(chain.catch_up([follower], context, shard, until=end))
             if await _remaining(kontor, candidate) <= NEAR_EVENTS:
                 break
     finally:

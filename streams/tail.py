@@ -41,7 +41,14 @@ async def watch(
             continue
         followers = followed()
         behind = {chained: ends for chained, ends in standing.items() if chained[0] in followers}
-        for (name, context, shard), published in patience.lost(behind, assigned(), loop.time()).items():
-            at = behind[name, context, shard][0]
-            log.warning("tail_lost", follower=name, context=context, shard=shard, at=at, published=published)
-            await chain.refill(followers[name], context, shard, until=published)
+        lost: dict[tuple[str, int], list[str]] = {}
+        until = patience.lost(behind, assigned(), loop.time())
+        for name, context, shard in until:
+            lost.setdefault((context, shard), []).append(name)
+        for (context, shard), names in lost.items():
+            if chain.catches_up(context, shard):
+                continue
+            at = min(behind[name, context, shard][0] for name in names)
+            published = max(until[name, context, shard] for name in names)
+            log.warning("tail_lost", followers=names, context=context, shard=shard, at=at, published=published)
+            await chain.catch_up([followers[name] for name in names], context, shard, until=published)

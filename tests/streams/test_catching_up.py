@@ -6,18 +6,21 @@ import asyncio
 import re
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from adapters.wiring import Kontor, open_kontor
 from cli.bench.installed import Installation
 from cli.bench.order_log import OrderLog
 from domain.identity import SHARDS
 from projections.view import Recorded
+from streams import tail
 from streams.applying import Chain
 from streams.following import Follower
+from streams.parking import Stopped
 from streams.skipping import FAR_RECORDS
 from streams.verification import verify_all
 from tests.conftest import Stack
@@ -88,6 +91,61 @@ async def test_one_that_cannot_apply_an_event_does_not_keep_the_others(kontor: K
     assert await on_hand(kontor) == {"A": 5, "B": 5, "C": 5}
     parked = await kontor.reads.fetch(_PARKED, [])
     assert parked == [("checkout", len(await published(kontor)))]
+
+
+async def test_a_shard_that_two_find_behind_is_caught_up_once(kontor: Kontor) -> None:
+    await receive(kontor, 5)
+    chain, view = chain_of(kontor)
+    for shard, end in (await shards_of(kontor)).items():
+        read = await asyncio.gather(*(chain.catch_up([view], "inventory", shard, until=end) for _ in range(2)))
+        assert min(read) == 0 < max(read)
+    assert await on_hand(kontor) == {"A": 5, "B": 5, "C": 5}
+
+
+async def test_who_waits_for_his_turn_has_no_lost_tail(kontor: Kontor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.patience.PATIENCE_S", 0.0)
+    monkeypatch.setattr("streams.tail.LOOK_S", 0.01)
+    await receive(kontor, 5)
+    await kontor.reads.fetch(FOLLOWS_STOCK, [])
+    chain, looks, go_on = Chain(kontor.followers), asyncio.Queue[None](), asyncio.Event()
+    noting = Noting()
+
+    async def slow(transaction: Any, events: list[Recorded]) -> None:
+        await go_on.wait()
+        await noting.apply(transaction, events)
+
+    follower = Follower(name="checkout", follows=None, apply=slow)
+    shard, end = next(iter((await shards_of(kontor)).items()))
+
+    class Standing:
+        async def behind(self) -> dict[tuple[str, str, int], tuple[int, int]]:
+            looks.put_nowait(None)
+            return {("checkout", "inventory", shard): (0, end)}
+
+    with capture_logs() as logs:
+        catching_up = asyncio.create_task(chain.catch_up([follower], "inventory", shard, until=end))
+        watching = asyncio.create_task(
+            tail.watch(cast("Any", Standing()), chain, lambda: {"checkout": follower}, lambda: {("inventory", shard)})
+        )
+        for _ in range(5):
+            await looks.get()
+        assert not [line for line in logs if line["event"] == "tail_lost"]
+        go_on.set()
+        await catching_up
+        while not [line for line in logs if line["event"] == "tail_lost"]:
+            await looks.get()
+        watching.cancel()
+    assert len(noting.seen) == len(set(noting.seen)) > 0
+
+
+async def test_one_that_has_stopped_costs_no_reading_of_what_it_misses(kontor: Kontor) -> None:
+    await receive(kontor, 5)
+    await kontor.reads.fetch(FOLLOWS_STOCK, [])
+    chain = Chain(kontor.followers)
+    follower = Follower(name="checkout", follows=None, apply=Noting().apply)
+    chain._stop(follower, Stopped("checkout"))
+    for shard, end in (await shards_of(kontor)).items():
+        assert await chain.catch_up([follower], "inventory", shard, until=end) == 0
 
 
 async def test_nobody_is_behind_who_is_no_more(kontor: Kontor) -> None:
