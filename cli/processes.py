@@ -15,27 +15,34 @@ import structlog
 import uvloop
 
 from adapters.settings import Settings, listed
+from cli.exits import one_sentence
 from cli.installation import load_settings
 from cli.log_output import log_to_stderr
+from cli.stack.problem import Problem
 
 OPEN_FILES: Final = 8_192
 
 
+@one_sentence
 def migrate() -> None:
-    """Bring tables and topics to this version; safe to repeat. Run it before the other processes."""
-    from adapters.kafka import ensure_topics  # noqa: PLC0415  # imported when asked for: start-up time
+    """Bring tables and topics to this version; safe to repeat, and beside processes that work."""
+    from adapters.kafka import WrongPartitions, ensure_topics  # noqa: PLC0415  # imported when asked for: start-up time
+    from adapters.schema import MigrationChanged, SchemaLocked  # noqa: PLC0415
     from adapters.schema import migrate as migrate_schema  # noqa: PLC0415
 
     settings = load_settings()
 
     async def prepare() -> None:
-        applied = await migrate_schema(settings.postgres_url)
-        created = await ensure_topics(
-            settings.kafka_url,
-            prefix=settings.topic_prefix,
-            replication_factor=settings.topic_replication_factor,
-            min_insync_replicas=settings.topic_min_insync_replicas,
-        )
+        try:
+            applied = await migrate_schema(settings.postgres_url)
+            created = await ensure_topics(
+                settings.kafka_url,
+                prefix=settings.topic_prefix,
+                replication_factor=settings.topic_replication_factor,
+                min_insync_replicas=settings.topic_min_insync_replicas,
+            )
+        except (MigrationChanged, SchemaLocked, WrongPartitions) as error:
+            raise Problem(str(error)) from error
         print(f"migrations applied: {', '.join(applied) or 'none'}; topics created: {', '.join(created) or 'none'}")
 
     uvloop.run(prepare())
