@@ -111,7 +111,7 @@ class OpenKafkaTopics:
 
 
 async def _read(consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, Linked]:
-    """The records at these offsets, of those that are the relay's. Raises TimeoutError."""
+    """The records at these offsets, of those that are the relay's and still there. Raises TimeoutError."""
     if not offsets:
         return {}
     consumer.assign(list(offsets))
@@ -119,10 +119,15 @@ async def _read(consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int
         consumer.seek(partition, offset)
     seen: dict[TopicPartition, Linked | None] = {}
     async with asyncio.timeout(READ_S_MAX):
-        while len(seen) < len(offsets):
-            for partition, messages in (await consumer.getmany(timeout_ms=READ_WITHIN_MS)).items():
+        while missing := offsets.keys() - seen.keys():
+            batches = await consumer.getmany(timeout_ms=READ_WITHIN_MS)
+            for partition, messages in batches.items():
                 seen.setdefault(partition, _linked(messages[0]))
                 consumer.pause(partition)
+            if not batches:
+                # A topic that was made again meanwhile has no such record, and would be waited for.
+                ends = await consumer.end_offsets(list(missing))
+                seen |= {partition: None for partition in missing if ends[partition] <= offsets[partition]}
     return {partition: linked for partition, linked in seen.items() if linked is not None}
 
 

@@ -14,11 +14,13 @@ from aiokafka.structs import OffsetAndMetadata
 from domain import CONTEXTS
 from domain.identity import SHARDS
 from streams.repairing import publish_again
+from streams.verification import verify_all
 from tests.faults.scene import Scene, delete_topics
 
 FROZEN_S: Final = 6.0
 SHUFFLED: Final = 40
 RESETS: Final = 50
+WHOLE_S_MAX: Final = 45.0  # two looks, and publishing again on a busy machine
 
 
 async def notifications_are_lost(scene: Scene) -> None:
@@ -52,6 +54,14 @@ async def partitions_are_added(scene: Scene) -> None:
     await scene.kill("relay", sent=signal.SIGTERM)
     await scene.moment(1, 2)
     await delete_topics(scene.settings, "inventory", away_s=0.5)
+
+
+async def topics_are_whole_again(scene: Scene) -> None:
+    """What is lost of partitions to which nobody writes meanwhile is noticed by the relay's next look."""
+    await the_group_is_joined_anew(scene)
+    give_up_at = scene.now() + WHOLE_S_MAX
+    while (await verify_all(scene.kontor)).partitions and scene.now() < give_up_at:
+        await scene.moment(1, 1)
 
 
 async def the_group_is_joined_anew(scene: Scene) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -13,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import MessageSizeTooLargeError
 from psycopg.sql import SQL
 
+from adapters import topics as kafka_topics
 from adapters.kafka import RECORD_BYTES_MAX, WrongPartitions, ensure_topics, producer
 from adapters.log import LogRecord
 from adapters.relay_store import PostgresRelayStore
@@ -194,6 +196,34 @@ async def test_a_topic_made_again_and_filled_past_its_old_end_is_published_again
     async with relaying(kontor):
         await until(lambda: complete(kontor, 20))
     assert is_chain(await on_kafka(kontor))
+
+
+async def test_a_look_into_a_topic_that_is_made_again_meanwhile_does_not_wait_for_what_is_gone(
+    kontor: Kontor, topics: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with relaying(kontor):
+        await add_products(kontor, 20)
+        await until(lambda: caught_up(kontor))
+    ends = {("catalogue", linked.record.shard): 0 for linked in await on_kafka(kontor)}
+    before, made_again = kafka_topics._read, list[None]()
+
+    async def read(consumer: Any, offsets: Any) -> Any:
+        if not made_again:
+            made_again.append(None)
+            await delete_topic(kontor)
+            await ensure_topics(
+                kontor.settings.kafka_url,
+                prefix=kontor.settings.topic_prefix,
+                replication_factor=1,
+                min_insync_replicas=1,
+            )
+        return await before(consumer, offsets)
+
+    async with KafkaTopics(kontor.settings).open() as opened:
+        assert await opened.outermost(ends) != {}
+        monkeypatch.setattr("adapters.topics._read", read)
+        async with asyncio.timeout(kafka_topics.READ_S_MAX - 5):
+            assert await opened.outermost(ends) == {}
 
 
 async def test_a_relay_that_dies_while_publishing_again_begins_again(
