@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
 
 import structlog
 
 from adapters.wire import Linked
 from streams.applying import Chain, Decoded
 from streams.following import Follower
+from streams.skipping import FAR_RECORDS
 
 log = structlog.get_logger()
+
+PASSES_MAX: Final = 20  # then shards that are near have their turn
 
 # On from this offset of this shard's partition.
 Skip = Callable[[int, int], Awaitable[None]]
@@ -33,6 +37,13 @@ async def apply_batch(
 
     async def catch_up(shard: int, position: int, offset: int) -> None:
         events = await chain.catch_up(followers, context, shard, until=position)
+        for _ in range(PASSES_MAX):
+            # The relay went on meanwhile: Faust would hand on all of that for nothing.
+            ends = await chain.published(context, shard)
+            if ends is None or ends[1] - offset <= FAR_RECORDS:
+                break
+            position, offset = ends
+            events += await chain.catch_up(followers, context, shard, until=position)
         await skip(shard, offset + 1)
         log.info("caught_up", context=context, shard=shard, events=events, offset=offset)
 

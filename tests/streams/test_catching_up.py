@@ -19,6 +19,7 @@ from domain.identity import SHARDS
 from projections.view import Recorded
 from streams import tail
 from streams.applying import Chain
+from streams.batches import apply_batch
 from streams.following import Follower
 from streams.parking import Stopped
 from streams.skipping import FAR_RECORDS
@@ -136,6 +137,32 @@ async def test_who_waits_for_his_turn_has_no_lost_tail(kontor: Kontor, monkeypat
             await looks.get()
         watching.cancel()
     assert len(noting.seen) == len(set(noting.seen)) > 0
+
+
+async def test_what_is_published_meanwhile_is_caught_up_too(kontor: Kontor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streams.batches.FAR_RECORDS", 1)
+    await receive(kontor, 5)
+    _, view = chain_of(kontor)
+    records = [linked.record for linked in await published(kontor)]
+    shard = records[0].shard
+    positions = [record.position for record in records if record.shard == shard]
+    assert len(positions) >= 4
+    # The relay: position and offset, then, and then not far.
+    ends = [(positions[2], 2), (positions[3], 3)]
+
+    class Moving(Chain):
+        async def published(self, context: str, shard: int) -> tuple[int, int] | None:
+            return ends.pop(0)
+
+    skipped = []
+
+    async def skip(shard: int, offset: int) -> None:
+        skipped.append((shard, offset))
+
+    await apply_batch(Moving(kontor.followers), "inventory", [view], [], {shard: (positions[0], 0)}, skip)
+    assert skipped == [(shard, 3)]
+    standing = await kontor.followers.standing([view.name], "inventory", shard)
+    assert standing == {view.name: positions[2]}
 
 
 async def test_one_that_has_stopped_costs_no_reading_of_what_it_misses(kontor: Kontor) -> None:
