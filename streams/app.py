@@ -78,6 +78,11 @@ class Worker(faust.App):
         await super().on_shutdown()
         await self.resources.aclose()
 
+    async def _wait_for_table_recovery_completed(self) -> bool:
+        """There are no tables. Faust would wait for partitions, a minute at times, and what the worker does beside its
+        agents with them: see `streams.patience`."""
+        return False
+
     def wake_effects(self, kinds: Collection[str]) -> None:
         """Something of these kinds was planned."""
         for kind in kinds:
