@@ -53,8 +53,8 @@ UPDATE webhook_deliveries d SET state = 'done', ended_at = clock_timestamp(), cl
 FROM unnest(%s::bigint[], %s::bigint[], %s::integer[]) AS n (stretch_id, position, status)
 WHERE d.stretch_id = n.stretch_id AND d.position = n.position AND d.state = 'waiting'
 """
-_RELEASE: Final = """
-UPDATE webhook_deliveries d SET claimed_until = NULL
+_HOLD: Final = """
+UPDATE webhook_deliveries d SET claimed_until = clock_timestamp() + make_interval(secs => %s::float8)
 FROM unnest(%s::bigint[], %s::bigint[], %s::integer[]) AS r (stretch_id, position, attempts)
 WHERE d.stretch_id = r.stretch_id AND d.position = r.position AND d.attempts = r.attempts AND d.state = 'waiting'
 """
@@ -150,9 +150,13 @@ def effect_of(endpoint_id: UUID) -> str:
     return f"{KIND}.{endpoint_id}"
 
 
+def _held(effects: Sequence[Delivery], lease_s: float | None) -> list[Any]:
+    return [lease_s, *_places(effects, [each.attempts for each in effects])]
+
+
 class DeliveriesLedger:
-    """See the module. Its `claim`, `release`, `failed` and `note_breaker` are those of `EffectsLedger`, where a kind is
-    `webhook.<endpoint>`. Raises one of `adapters.away.AWAY`."""
+    """See the module. Its `claim`, `extend`, `release`, `failed` and `note_breaker` are those of `EffectsLedger`, where
+    a kind is `webhook.<endpoint>`. Raises one of `adapters.away.AWAY`."""
 
     def __init__(self, pool: AsyncConnectionPool[Any], effects: EffectsLedger) -> None:
         self._pool = pool
@@ -179,7 +183,12 @@ class DeliveriesLedger:
         async with self._pool.connection() as connection, connection.transaction():
             if done:
                 await connection.execute(_DONE, _places(done, [each.last_status for each in done]))
-            await connection.execute(_RELEASE, _places(effects, [each.attempts for each in effects]))
+            await connection.execute(_HOLD, _held(effects, None))
+
+    async def extend(self, effects: Sequence[Delivery], *, lease_s: float) -> None:
+        """See `EffectsLedger.extend`."""
+        async with self._pool.connection() as connection:
+            await connection.execute(_HOLD, _held(effects, lease_s))
 
     async def failed(self, effect: Delivery, error: str, *, pause_s: float, final: bool = False) -> State | None:
         """See `EffectsLedger.failed`."""

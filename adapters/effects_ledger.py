@@ -76,8 +76,9 @@ UPDATE effects SET last_error = %(error)s, claimed_until = NULL,
 WHERE event_id = %(event_id)s AND effect = %(effect)s AND state = 'waiting' AND attempts = %(attempts)s
 RETURNING state
 """
-_RELEASE: Final = """
-UPDATE effects e SET claimed_until = NULL
+# For no time, which is null, it is anybody's.
+_HOLD: Final = """
+UPDATE effects e SET claimed_until = clock_timestamp() + make_interval(secs => %s::float8)
 FROM unnest(%b::uuid[], %b::text[], %b::bigint[]) AS r (event_id, effect, attempts)
 WHERE e.event_id = r.event_id AND e.effect = r.effect AND e.attempts = r.attempts AND e.state = 'waiting'
 """
@@ -175,6 +176,10 @@ def _names(effects: Sequence[Effect]) -> list[PackedArray]:
     return [uuids([each.event_id for each in effects]), texts([each.effect for each in effects])]
 
 
+def _held(effects: Sequence[Effect], lease_s: float | None) -> list[Any]:
+    return [lease_s, *_names(effects), bigints([each.attempts for each in effects])]
+
+
 class EffectsLedger:
     """The ledger, for those who do effects and those who look at them. Raises one of `adapters.away.AWAY`."""
 
@@ -202,7 +207,13 @@ class EffectsLedger:
         async with self._pool.connection() as connection, connection.transaction():
             if done:
                 await connection.execute(_DONE, _names(done))
-            await connection.execute(_RELEASE, [*_names(effects), bigints([each.attempts for each in effects])])
+            await connection.execute(_HOLD, _held(effects, None))
+
+    async def extend(self, effects: Sequence[Effect], *, lease_s: float) -> None:
+        """Whoever claimed these still does them: nobody else gets them for `lease_s` from now, but where somebody has
+        them already. Safe to repeat."""
+        async with self._pool.connection() as connection:
+            await connection.execute(_HOLD, _held(effects, lease_s))
 
     async def failed(self, effect: Effect, error: str, *, pause_s: float, final: bool = False) -> State | None:
         """It is tried again after a pause, or given up: at once if this is `final`, else when its time is over.

@@ -35,9 +35,10 @@ log = structlog.get_logger()
 
 GATHER_S: Final = 0.02  # while some are being done: those that end meanwhile are noted together
 LOOK_S: Final = 0.5  # for what other workers planned, and what is tried again
-LEASE_S: Final = 60.0
+LEASE_S: Final = 15.0  # as the session of a worker in its group: what one that was killed had begun is anybody's then
+RENEW_EVERY_S: Final = 4.0
 LET_GO_S_MAX: Final = 1.0
-DO_S_MAX: Final = 45.0  # below the lease: who still works on an effect has it
+DO_S_MAX: Final = 45.0
 PAUSE_S_MIN: Final = 0.5
 PAUSE_S_MAX: Final = 300.0
 DELETED_AT_ONCE: Final = 1_000  # some 25 ms
@@ -67,6 +68,7 @@ class Ledger(Protocol[E]):
     """See `adapters.effects_ledger.EffectsLedger`."""
 
     async def claim(self, kind: str, *, limit: int, lease_s: float, done: Sequence[E] = ()) -> list[E]: ...
+    async def extend(self, effects: Sequence[E], *, lease_s: float) -> None: ...
     async def release(self, effects: Sequence[E], *, done: Sequence[E] = ()) -> None: ...
     async def failed(self, effect: E, error: str, *, pause_s: float, final: bool = False) -> State | None: ...
     async def note_breaker(self, kind: str, state: BreakerState, reason: str) -> None: ...
@@ -136,6 +138,7 @@ class Effects(Generic[E]):
         self._breaker = CircuitBreaker(_monotonic)
         self._told: BreakerState | None = None  # what the one before this process has told may be another
         self._news = asyncio.Event()
+        self._running: dict[asyncio.Task[None], E] = {}
         self._ended: list[E] = []
 
     def wake(self) -> None:
@@ -144,24 +147,32 @@ class Effects(Generic[E]):
 
     async def run(self) -> None:
         """Runs until cancelled; what is being done is then anybody's, and done again."""
-        running: dict[asyncio.Task[None], E] = {}
+        renewing = asyncio.create_task(self._renew(), name=f"{self._kind}-leases")
         try:
             while True:
                 # Before the look: what is planned or ends while it looks is news.
                 self._news.clear()
                 try:
                     await self._tell()
-                    claimed = await self._claim(self._at_once - len(running))
+                    claimed = await self._claim(self._at_once - len(self._running))
                 except AWAY:
                     await pause(LOOK_S)
                     continue
-                running |= {asyncio.create_task(self._one(effect)): effect for effect in claimed}
-                running = await self._wait(running, more=bool(claimed))
+                self._running |= {asyncio.create_task(self._one(effect)): effect for effect in claimed}
+                await self._wait(more=bool(claimed))
         finally:
-            for task in running:
+            for task in (renewing, *self._running):
                 task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
-            await self._let_go([effect for task, effect in running.items() if task.cancelled()])
+            await asyncio.gather(renewing, *self._running, return_exceptions=True)
+            await self._let_go([effect for task, effect in self._running.items() if task.cancelled()])
+
+    async def _renew(self) -> None:
+        """Keep what is being done for longer than a lease; and what is done and could not be noted yet."""
+        while True:
+            await pause(RENEW_EVERY_S)
+            if held := [*self._running.values(), *self._ended]:
+                with contextlib.suppress(*AWAY):
+                    await self._ledger.extend(held, lease_s=LEASE_S)
 
     async def _let_go(self, effects: list[E]) -> None:
         """Otherwise others would wait for the leases. Whoever repeats a call that is still being made is told to wait
@@ -171,13 +182,13 @@ class Effects(Generic[E]):
                 async with asyncio.timeout(LET_GO_S_MAX):
                     await self._ledger.release(effects, done=self._ended)
 
-    async def _wait(self, running: dict[asyncio.Task[None], E], *, more: bool) -> dict[asyncio.Task[None], E]:
-        """Until something was planned or has ended, or it is time to look again; those that still run."""
-        if not (more and len(running) < self._at_once):
+    async def _wait(self, *, more: bool) -> None:
+        """Until something was planned or has ended, or it is time to look again."""
+        if not (more and len(self._running) < self._at_once):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait(), self._look_s)
-        await pause(GATHER_S if running else 0)
-        return {task: effect for task, effect in running.items() if not task.done()}
+        await pause(GATHER_S if self._running else 0)
+        self._running = {task: effect for task, effect in self._running.items() if not task.done()}
 
     async def _claim(self, free: int) -> list[E]:
         """What is done is noted with it."""

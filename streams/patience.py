@@ -4,8 +4,8 @@ One that does not move for PATIENCE_S is refilled. So is one of a partition that
 after STRAY_PATIENCE_S: a group that was assigned while a topic was away leaves its partitions to nobody, and only
 joining the group anew heals that. When that goes on for REJOIN_AFTER_S, the worker ends and is started again.
 
-A worker that has not been let into its group yet, which takes a minute when one was killed while it waited there
-itself, refills whatever stands still for JOINING_PATIENCE_S (for JOINING_S_MAX): it has nothing else to do.
+A worker that has not been let into its group yet, which first waits for the session of one that was killed to end,
+refills whatever stands still for JOINING_PATIENCE_S (for JOINING_S_MAX): it has nothing else to do.
 """
 
 from __future__ import annotations

@@ -178,6 +178,23 @@ async def test_what_a_dead_worker_had_claimed_is_done_after_its_lease(kontor: Ko
     assert await states(ledger) == {"done": ["payment.authorise"]}
 
 
+async def test_what_takes_longer_than_a_lease_is_nobody_elses_while_it_is_done(
+    kontor: Kontor, ledger: EffectsLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "LEASE_S", 2.0)
+    monkeypatch.setattr(running, "RENEW_EVERY_S", 0.2)
+    await write(kontor, planned())
+    attempts = []
+
+    async def do(effect: Effect) -> None:
+        attempts.append(effect.attempts)
+        await asyncio.sleep(5)
+
+    async with doing(ledger, {"payment": do}), doing(ledger, {"payment": do}):
+        await until(ledger, {"done": ["payment.authorise"]})
+    assert attempts == [1]
+
+
 async def test_what_a_worker_that_is_stopped_had_claimed_is_anybodys_at_once(
     kontor: Kontor, ledger: EffectsLedger
 ) -> None:
