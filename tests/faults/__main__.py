@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import random
 import signal
 import sys
@@ -45,7 +46,10 @@ def main() -> int:
     # What the processes of the system say is in their logs; these are only the checker's own connections.
     logging.disable(logging.CRITICAL)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the servers are stopped then, too
+    # As Ctrl-C, which ends the trial under way without an outcome; the servers are stopped then, too. In the background
+    # of a script that is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     folder = given.folder or Path(tempfile.mkdtemp(prefix="kontor-faults-"))
     folder.mkdir(parents=True, exist_ok=True)
     kept = Kept(folder / "outcomes.jsonl", names)
