@@ -8,14 +8,14 @@ made: `api.graphql.serving`.
 from __future__ import annotations
 
 import asyncio
-import types
-from collections.abc import Coroutine, Generator, Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from adapters.begun import rest_of
 from adapters.response_cache import Answer, Key, ResponseCache
 from adapters.wiring import Kontor
 from api.answer_headers import REQUEST_ID, always, request_id_of
@@ -105,32 +105,18 @@ class CachedAnswers:
 async def _soon(receive: Receive) -> Message | None:
     """What is received within LOOK_S_MAX. Most of the time it is there already, and then no timer is made: that costs a
     tenth of such an answer."""
+    message: Message
     receiving = cast("Coroutine[Any, Any, Message]", receive())
     try:
         waits_for = receiving.send(None)
     except StopIteration as there:
-        message: Message = there.value
+        message = there.value
         return message
     with suppress(TimeoutError):
         async with asyncio.timeout(LOOK_S_MAX):
-            return await _gone_on(receiving, waits_for)
-    return None
-
-
-@types.coroutine
-def _gone_on(begun: Coroutine[Any, Any, Message], waits_for: Any) -> Generator[Any, Any, Message]:
-    """What a coroutine returns that was begun by hand, and waits for this."""
-    while True:
-        try:
-            try:
-                given = yield waits_for
-            except BaseException as error:  # cancelled: for the coroutine to hear
-                waits_for = begun.throw(error)
-            else:
-                waits_for = begun.send(given)
-        except StopIteration as ended:
-            message: Message = ended.value
+            message = await rest_of(receiving, waits_for)
             return message
+    return None
 
 
 def _viewer(headers: Mapping[bytes, bytes], kontor: Kontor) -> str | None:

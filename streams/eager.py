@@ -16,6 +16,8 @@ from typing import Any, Final
 from faust.transport.drivers.aiokafka import Consumer
 from mode.services import Service, WaitResults
 
+from adapters.begun import rest_of
+
 YIELD_EVERY: Final = 100
 
 
@@ -35,7 +37,7 @@ class Eager(Service):
             if not isinstance(end, StopIteration):
                 raise
             return WaitResults([delivery], [end.value], False)
-        return await super().wait_first(_awaiting(_rest(delivery, awaited)), *others)
+        return await super().wait_first(_awaiting(rest_of(delivery, awaited)), *others)
 
 
 class EagerConsumer(Eager, Consumer):
@@ -62,21 +64,6 @@ async def _awaiting(rest: Any) -> Any:
 
 
 @coroutine
-def _rest(begun: Any, awaited: Any) -> Generator[Any, Any, Any]:
-    """What is left of a coroutine that waits for something."""
-    while True:
-        try:
-            try:
-                sent = yield awaited
-            except BaseException as error:  # whatever it is, it is the coroutine's
-                awaited = begun.throw(error)
-            else:
-                awaited = begun.send(sent)
-        except StopIteration as end:
-            return end.value
-
-
-@coroutine
 def _without_yields(begun: Any) -> Generator[Any, Any, Any]:
     """A coroutine that is not put off where it waits for nothing."""
     try:
@@ -85,4 +72,4 @@ def _without_yields(begun: Any) -> Generator[Any, Any, Any]:
             awaited = begun.send(None)
     except StopIteration as end:
         return end.value
-    return (yield from _rest(begun, awaited))
+    return (yield from rest_of(begun, awaited))
