@@ -31,12 +31,12 @@ from adapters.wiring import Kontor, open_kontor
 from projections import views_of
 from projections.view import View
 from streams.applying import Chain
-from streams.batches import apply_batch
+from streams.batches import apply_batch, far_ends
 from streams.doing import AT_ONCE, doers
 from streams.eager import EagerConsumer, events_of
 from streams.effects import Effects, effects_follower
 from streams.following import Follower
-from streams.skipping import FAR_RECORDS, PassedOver, is_far, skip_to
+from streams.skipping import PassedOver, is_far, skip_to
 from streams.views import Copier, view_follower
 
 log = structlog.get_logger()
@@ -131,8 +131,7 @@ class Worker(faust.App):
         if not is_far(self.consumer, message.tp, message.offset):
             return None
         context = message.topic.removeprefix(SETTINGS.topic_prefix)
-        published = await self.chain.published(context, message.partition)
-        return published if published is not None and published[1] - message.offset > FAR_RECORDS else None
+        return await far_ends(self.chain, context, message.partition, message.offset)
 
     def view_followers(self, context: str) -> list[Follower]:
         """Every generation of every view of the context that is to be kept up to date."""

@@ -39,8 +39,8 @@ async def apply_batch(
         events = await chain.catch_up(followers, context, shard, until=position)
         for _ in range(PASSES_MAX):
             # The relay went on meanwhile: Faust would hand on all of that for nothing.
-            ends = await chain.published(context, shard)
-            if ends is None or ends[1] - offset <= FAR_RECORDS:
+            ends = await far_ends(chain, context, shard, offset)
+            if ends is None:
                 break
             position, offset = ends
             events += await chain.catch_up(followers, context, shard, until=position)
@@ -52,3 +52,9 @@ async def apply_batch(
             group.create_task(chain.take_all(followers, context, records, decoded))
         for shard, (position, offset) in far.items():
             group.create_task(catch_up(shard, position, offset))
+
+
+async def far_ends(chain: Chain, context: str, shard: int, offset: int) -> tuple[int, int] | None:
+    """The position and offset that the relay has reached, if they are far behind this offset."""
+    published = await chain.published(context, shard)
+    return published if published is not None and published[1] - offset > FAR_RECORDS else None
