@@ -90,10 +90,11 @@ async def migrate(conninfo: str) -> list[str]:
         views = [each for each in _changes("projections") if pending or known.get(each.name) != each.checksum]
         for change in (*pending, *views):
             await _apply(connection, change)
-        for follower, contexts in followers(VIEWS.values()).items():
-            for context in contexts:
-                statement = _POSITIONS_FROM_NOW_ON if follower in FROM_NOW_ON else _POSITIONS
-                await connection.execute(statement, [follower, context, SHARDS - 1])
+        async with connection.transaction():
+            for follower, contexts in followers(VIEWS.values()).items():
+                for context in contexts:
+                    statement = _POSITIONS_FROM_NOW_ON if follower in FROM_NOW_ON else _POSITIONS
+                    await connection.execute(statement, [follower, context, SHARDS - 1])
         return [change.name for change in pending]
 
 

@@ -14,7 +14,6 @@ from aiokafka.structs import OffsetAndMetadata
 from domain import CONTEXTS
 from domain.identity import SHARDS
 from streams.repairing import publish_again
-from streams.verification import verify_all
 from tests.faults.scene import Scene, delete_topics
 
 FROZEN_S: Final = 6.0
@@ -60,7 +59,7 @@ async def topics_are_whole_again(scene: Scene) -> None:
     """What is lost of partitions to which nobody writes meanwhile is noticed by the relay's next look."""
     await the_group_is_joined_anew(scene)
     give_up_at = scene.now() + WHOLE_S_MAX
-    while (await verify_all(scene.kontor)).partitions and scene.now() < give_up_at:
+    while (await scene.verify(scene.kontor)).partitions and scene.now() < give_up_at:
         await scene.moment(1, 1)
 
 
