@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any, Final
 
 import psycopg
@@ -73,7 +74,7 @@ async def migrate(conninfo: str) -> list[str]:
     working system, whose tables it only touches where something changes.
 
     Raises MigrationChanged, when nothing was applied, and SchemaLocked, when what was applied so far stays."""
-    migrations = _changes("adapters", "migrations")
+    migrations = _changes(files("adapters") / "migrations")
     async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
         await connection.execute("SELECT pg_advisory_lock(7310110114112)")
         await connection.execute(_LEDGER)
@@ -87,7 +88,8 @@ async def migrate(conninfo: str) -> list[str]:
                 )
         pending = [change for change in migrations if change.name not in known]
         # A migration may have taken away what a view's file makes.
-        views = [each for each in _changes("projections") if pending or known.get(each.name) != each.checksum]
+        files_of_views = _changes(files("projections"), prefix="projections/")
+        views = [each for each in files_of_views if pending or known.get(each.name) != each.checksum]
         for change in (*pending, *views):
             await _apply(connection, change)
         async with connection.transaction():
@@ -105,11 +107,10 @@ def followers(views: Iterable[View[Any]]) -> dict[str, tuple[str, ...]]:
     return named | FOLLOWERS_BESIDE_VIEWS
 
 
-def _changes(package: str, *folder: str) -> list[_Change]:
-    """The package's files of SQL, in order; a view's are named with their folder."""
-    found = sorted(files(package).joinpath(*folder).iterdir(), key=lambda each: each.name)
-    prefix = "" if folder else f"{package}/"
-    return [_Change(prefix + file.name, file.read_bytes()) for file in found if file.name.endswith(".sql")]
+def _changes(folder: Traversable, *, prefix: str = "") -> list[_Change]:
+    """The folder's files of SQL, in order."""
+    found = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda each: each.name)
+    return [_Change(prefix + file.name, file.read_bytes()) for file in found]
 
 
 async def _apply(connection: psycopg.AsyncConnection[Any], change: _Change) -> None:
