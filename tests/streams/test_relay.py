@@ -164,15 +164,20 @@ async def delete_topic(kontor: Kontor) -> None:
     await asyncio.sleep(1)
 
 
+async def make_topic_again(kontor: Kontor) -> None:
+    """Empty."""
+    await delete_topic(kontor)
+    await ensure_topics(
+        kontor.settings.kafka_url, prefix=kontor.settings.topic_prefix, replication_factor=1, min_insync_replicas=1
+    )
+
+
 async def test_a_topic_made_again_under_a_running_relay_is_published_again(kontor: Kontor, topics: None) -> None:
     """More is appended to the new partitions, at once, than the old ones held: their ends alone show nothing."""
     async with relaying(kontor):
         await add_products(kontor, 20)
         await until(lambda: caught_up(kontor))
-        await delete_topic(kontor)
-        await ensure_topics(
-            kontor.settings.kafka_url, prefix=kontor.settings.topic_prefix, replication_factor=1, min_insync_replicas=1
-        )
+        await make_topic_again(kontor)
         await add_products(kontor, 200, tag="after")
         await until(lambda: caught_up(kontor))
         await until(lambda: complete(kontor, 220))
@@ -185,10 +190,7 @@ async def test_a_topic_made_again_and_filled_past_its_old_end_is_published_again
         await add_products(kontor, 20)
         await until(lambda: caught_up(kontor))
     shards = {linked.record.shard for linked in await on_kafka(kontor)}
-    await delete_topic(kontor)
-    await ensure_topics(
-        kontor.settings.kafka_url, prefix=kontor.settings.topic_prefix, replication_factor=1, min_insync_replicas=1
-    )
+    await make_topic_again(kontor)
     async with producer(kontor.settings.kafka_url) as sending:
         for shard in shards:
             for _ in range(20):
@@ -210,13 +212,7 @@ async def test_a_look_into_a_topic_that_is_made_again_meanwhile_does_not_wait_fo
     async def read(consumer: Any, offsets: Any) -> Any:
         if not made_again:
             made_again.append(None)
-            await delete_topic(kontor)
-            await ensure_topics(
-                kontor.settings.kafka_url,
-                prefix=kontor.settings.topic_prefix,
-                replication_factor=1,
-                min_insync_replicas=1,
-            )
+            await make_topic_again(kontor)
         return await before(consumer, offsets)
 
     async with KafkaTopics(kontor.settings).open() as opened:
