@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from commands.handling import Result, Work
 from commands.orders import required_order
-from domain.errors import NotFound
+from domain.errors import DomainError, NotFound
 from domain.identity import OrderId
 from domain.orders import PAID_OUTSIDE, REASON_LENGTH_MAX, Order, OrderStatus
 from domain.payments import Payment
@@ -52,6 +53,9 @@ class RefundPayment:
     reason: str
 
 
+Move = AuthorisePayment | CapturePayment | DeclinePayment | RefundPayment | VoidPayment
+
+
 def begin_payment(order: Order, work: Work) -> list[Payment]:
     """What follows when an order's stock is held, in the same save: an order that is paid outside is confirmed, any
     other one's total is asked for. Without a provider nobody can pay it, and its time runs out.
@@ -71,16 +75,9 @@ async def authorise_payment(command: AuthorisePayment, work: Work) -> Result:
     let go. Raises NotFound, Invalid, or IllegalTransition unless it is REQUESTED."""
     payment = await _required(command.payment_id, work)
     order = await required_order(payment.order_id, work)
-    payment.authorise(reference=command.reference, now=work.now)
+    _moved(payment, command, work.now)
     if order.status is OrderStatus.RESERVED:
         order.confirm(payment_id=payment.id, now=work.now)
-    return Result(payment)
-
-
-async def capture_payment(command: CapturePayment, work: Work) -> Result:
-    """Raises NotFound, or IllegalTransition unless it is AUTHORISED."""
-    payment = await _required(command.payment_id, work)
-    payment.capture(now=work.now)
     return Result(payment)
 
 
@@ -88,23 +85,40 @@ async def decline_payment(command: DeclinePayment, work: Work) -> Result:
     """Its order is rejected in the same save. Raises NotFound, Invalid, or IllegalTransition unless it is REQUESTED."""
     payment = await _required(command.payment_id, work)
     order = await required_order(payment.order_id, work)
-    payment.decline(reason=command.reason, now=work.now)
+    _moved(payment, command, work.now)
     order.reject(reason=f"payment declined: {payment.reason}"[:REASON_LENGTH_MAX], now=work.now)
     return Result(payment)
 
 
-async def void_payment(command: VoidPayment, work: Work) -> Result:
-    """Raises NotFound, Invalid, or IllegalTransition once it was captured or declined."""
-    payment = await _required(command.payment_id, work)
-    payment.void(reason=command.reason, now=work.now)
-    return Result(payment)
+async def move_payment(command: CapturePayment | VoidPayment | RefundPayment, work: Work) -> Result:
+    """Raises NotFound, Invalid, or IllegalTransition: what is captured was AUTHORISED before, what is refunded was
+    CAPTURED, and what is voided was neither captured nor declined."""
+    return Result(_moved(await _required(command.payment_id, work), command, work.now))
 
 
-async def refund_payment(command: RefundPayment, work: Work) -> Result:
-    """Raises NotFound, Invalid, or IllegalTransition unless it is CAPTURED."""
-    payment = await _required(command.payment_id, work)
-    payment.refund(reason=command.reason, now=work.now)
-    return Result(payment)
+def is_known(payment: Payment, command: Move, now: datetime) -> bool:
+    """Whether the payment already is as the command wants it, and its order with it: they were saved together.
+
+    Takes a payment that nobody else uses."""
+    try:
+        return not _moved(payment, command, now).pending_events
+    except DomainError:
+        return False
+
+
+def _moved(payment: Payment, command: Move, now: datetime) -> Payment:
+    match command:
+        case AuthorisePayment():
+            payment.authorise(reference=command.reference, now=now)
+        case DeclinePayment():
+            payment.decline(reason=command.reason, now=now)
+        case CapturePayment():
+            payment.capture(now=now)
+        case VoidPayment():
+            payment.void(reason=command.reason, now=now)
+        case RefundPayment():
+            payment.refund(reason=command.reason, now=now)
+    return payment
 
 
 async def _required(wanted: UUID, work: Work) -> Payment:

@@ -16,7 +16,7 @@ import structlog
 from adapters.wiring import Kontor
 from commands.checkout import PaymentStep, owed
 from commands.handling import Actor
-from commands.payments import AuthorisePayment, CapturePayment, DeclinePayment, RefundPayment, VoidPayment
+from commands.payments import AuthorisePayment, CapturePayment, DeclinePayment, Move, RefundPayment, VoidPayment
 from commands.ports import Charge, GatewayRefused, PaymentGateway, ProviderPayment, ProviderStatus
 from domain.errors import IllegalTransition
 from domain.identity import OrderId, event_id, payment_id
@@ -27,7 +27,6 @@ log = structlog.get_logger()
 
 ACTOR: Final = Actor.system("checkout")
 STEPS_MAX: Final = 4  # authorise, capture, refund, and one that found things changed
-Move = AuthorisePayment | CapturePayment | DeclinePayment | RefundPayment | VoidPayment
 
 
 class NotYet(Exception):

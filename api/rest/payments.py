@@ -8,7 +8,7 @@ Kontor itself cannot do it now is the answer 503, and the provider sends it agai
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -20,7 +20,15 @@ from adapters.payment_gateway import BadSignature, verify_signature
 from adapters.wiring import Kontor
 from api.rest.problems import problem
 from commands.handling import Actor
-from commands.payments import AuthorisePayment, CapturePayment, DeclinePayment, RefundPayment, VoidPayment
+from commands.payments import (
+    AuthorisePayment,
+    CapturePayment,
+    DeclinePayment,
+    Move,
+    RefundPayment,
+    VoidPayment,
+    is_known,
+)
 from domain.errors import Conflict, DomainError, IdempotencyInProgress
 from domain.payments import REASON_LENGTH_MAX, Payment
 
@@ -111,6 +119,9 @@ async def _handled(kontor: Kontor, event: _Envelope, told: _Told) -> Response:
     if (answer := _not_ours(payment, event, told)) is not None:
         return answer
     wish = _command(event.type, payment.id, told)
+    if is_known(payment, wish, datetime.now(UTC)):
+        # Mostly so, for the provider's answer was here before: nothing is left to be stored.
+        return _taken("done")
     # What the provider tells has followed from what was asked of the order last.
     correlation_id = await kontor.log.last_correlation(payment.order_id)
     try:
@@ -166,7 +177,7 @@ async def _payment_of(kontor: Kontor, told: _Told) -> Payment | None:
     return found[0] if found is not None and isinstance(found[0], Payment) else None
 
 
-def _command(kind: str, payment_id: UUID, told: _Told) -> Any:
+def _command(kind: str, payment_id: UUID, told: _Told) -> Move:
     match kind:
         case "payment_intent.amount_capturable_updated":
             return AuthorisePayment(payment_id=payment_id, reference=told.reference)

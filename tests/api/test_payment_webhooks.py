@@ -133,6 +133,23 @@ async def test_each_type_of_event_moves_the_payment_once(shop: Shop) -> None:
             assert await versions(shop, payment) == (status, version)
 
 
+async def test_what_is_known_from_the_providers_answer_is_not_stored_again(shop: Shop) -> None:
+    payment = await shop.payment()
+    await shop.execute(AuthorisePayment(payment_id=payment.id, reference="pi_1"))
+    before = await stored_commands(shop)
+    assert await shop.tell(event_of(AUTHORISED, payment)) == (200, {"outcome": "done"})
+    assert await stored_commands(shop) == before
+    assert await shop.tell(event_of(CAPTURED, payment)) == (200, {"outcome": "done"})
+    assert await stored_commands(shop) == before + 1
+
+
+async def stored_commands(shop: Shop) -> int:
+    async with shop.kontor.pool.connection() as connection:
+        row = await (await connection.execute("SELECT count(*) FROM commands")).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
 async def test_what_the_provider_says_is_on_record_with_its_reference_reason_and_actor(shop: Shop) -> None:
     held, declined = await shop.payment(), await shop.payment()
     await shop.tell(event_of(AUTHORISED, held, "pi_77"))
