@@ -10,6 +10,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from adapters.group_commit import GroupCommit
 from adapters.group_load import GroupLoad, Loaded
+from adapters.prepared_connection import PreparedConnections
 from adapters.snapshots import SnapshotWriter
 from adapters.stored_commands import stored_commands
 from commands.ports import Append, StoredCommand, StreamHead
@@ -22,7 +23,8 @@ class PostgresEventStore:
         self._pool = pool
         self._commit = GroupCommit(conninfo)
         self._snapshots = SnapshotWriter(pool)
-        self._loads = GroupLoad(pool, self._snapshots)
+        self._connections = PreparedConnections(conninfo, name="kontor.group-load")
+        self._loads = GroupLoad(self._connections, self._snapshots)
 
     async def __aenter__(self) -> PostgresEventStore:
         await self._commit.__aenter__()
@@ -33,6 +35,7 @@ class PostgresEventStore:
         """Store what is queued, then stop."""
         await self._commit.__aexit__(None, None, None)
         await self._snapshots.__aexit__(None, None, None)
+        await self._connections.close()
 
     async def load(self, aggregate_ids: Sequence[UUID]) -> Loaded:
         """See `commands.ports.EventStore.load`."""

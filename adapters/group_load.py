@@ -9,22 +9,22 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Final, cast
+from typing import Final, NamedTuple, cast
 from uuid import UUID
 
 from eventsourcing.domain import Aggregate, CanMutateAggregate
-from psycopg_pool import AsyncConnectionPool
 
 from adapters.aggregate_cache import AggregateCache, Seen, copy_of
 from adapters.event_codec import EventMapper
-from adapters.packed_arrays import bigints, uuids
+from adapters.packed_arrays import bigints, number, uuids
+from adapters.prepared_connection import PreparedConnections, Row, Statement
 from adapters.snapshots import SnapshotWriter, restored, shape
 from commands.ports import StreamHead
 from domain import CONTEXT_OF, aggregate_type_of
 
 # Snapshots are read for those of which nothing is known yet; their rows have schema version 0. The subquery is a fence:
 # whatever the planner believes of the table, every stream is one look into its index, in order.
-_LOAD: Final = """
+_LOAD: Final = Statement.of("""
 WITH seen AS MATERIALIZED (
     SELECT * FROM unnest(%b::uuid[], %b::bigint[]) AS s (id, version)
 ), snapshot AS MATERIALIZED (
@@ -37,7 +37,7 @@ SELECT e.* FROM seen LEFT JOIN snapshot s ON s.originator_id = seen.id CROSS JOI
     WHERE originator_id = seen.id AND originator_version > coalesce(s.originator_version, seen.version)
     ORDER BY originator_version OFFSET 0
 ) e
-"""
+""")
 _NO_SHAPE: Final = ""  # of no snapshot
 LOADS_AT_ONCE: Final = 2  # queries: one is made while the other is answered
 LOAD_STREAMS_MAX: Final = 2_000  # in one query; a single larger load goes alone
@@ -48,8 +48,8 @@ Loaded = dict[UUID, tuple[Aggregate, StreamHead]]
 class GroupLoad:
     """One per process and event loop."""
 
-    def __init__(self, pool: AsyncConnectionPool[Any], snapshots: SnapshotWriter) -> None:
-        self._pool = pool
+    def __init__(self, connections: PreparedConnections, snapshots: SnapshotWriter) -> None:
+        self._connections = connections
         self._mapper = EventMapper()
         self._cache = AggregateCache()
         self._snapshots = snapshots
@@ -117,28 +117,51 @@ class GroupLoad:
     async def _advance(self, seen: dict[UUID, Seen], wanted_shape: str) -> dict[UUID, Seen]:
         """Bring them to the end of their streams; returns those whose snapshot cannot be read, at their beginning."""
         known = [
-            uuids(list(seen)),
-            bigints([each.version for each in seen.values()]),
-            wanted_shape,
+            uuids(list(seen)).data,
+            bigints([each.version for each in seen.values()]).data,
+            wanted_shape.encode(),
         ]
-        async with self._pool.connection() as connection:
-            rows = await (await connection.execute(_LOAD, known, prepare=True, binary=True)).fetchall()
+        async with self._connections.one() as connection:
+            rows = await connection.execute(_LOAD, known)
         broken: dict[UUID, Seen] = {}
         events = []
-        for row in rows:
-            if row[3] != 0:
+        for row in map(_Row.of, rows):
+            if row.schema_version != 0:
                 events.append(row)
                 continue
-            aggregate_id, version, topic, _, state, position = row
-            snapshot = restored(topic, state, aggregate_id, version, position)
+            snapshot = restored(row.topic, row.state, row.aggregate_id, row.version, row.position)
             if snapshot is None:
-                broken[aggregate_id] = Seen()
-            elif snapshot.version > seen[aggregate_id].version:
-                seen[aggregate_id] = snapshot
-        for aggregate_id, version, topic, schema_version, state, position in events:
+                broken[row.aggregate_id] = Seen()
+            elif snapshot.version > seen[row.aggregate_id].version:
+                seen[row.aggregate_id] = snapshot
+        for row in events:
             # One that another load has applied meanwhile is not even decoded.
-            if aggregate_id not in broken and version > seen[aggregate_id].version:
-                head = StreamHead(aggregate_id, CONTEXT_OF[aggregate_type_of(topic)], version, position)
-                event = self._mapper.decode(topic, schema_version, state, aggregate_id, version)
-                seen[aggregate_id].advance(cast("CanMutateAggregate[UUID]", event), head)
+            if row.aggregate_id not in broken and row.version > seen[row.aggregate_id].version:
+                context = CONTEXT_OF[aggregate_type_of(row.topic)]
+                head = StreamHead(row.aggregate_id, context, row.version, row.position)
+                event = self._mapper.decode(row.topic, row.schema_version, row.state, row.aggregate_id, row.version)
+                seen[row.aggregate_id].advance(cast("CanMutateAggregate[UUID]", event), head)
         return broken
+
+
+class _Row(NamedTuple):
+    """A snapshot or an event."""
+
+    aggregate_id: UUID
+    version: int
+    topic: str
+    schema_version: int
+    state: bytes
+    position: int
+
+    @classmethod
+    def of(cls, row: Row) -> _Row:
+        aggregate_id, version, topic, schema_version, state, position = row
+        return cls(
+            UUID(bytes=aggregate_id),
+            number(version),
+            (topic or b"").decode(),
+            number(schema_version),
+            state or b"",
+            number(position),
+        )

@@ -21,7 +21,7 @@ from adapters.effects_ledger import planning
 from adapters.follower_statements import LOCK, MOVE, Move, lock_parameters, move_parameters
 from adapters.packed_arrays import PackedArray, number, texts, uuids
 from adapters.parked_events import PARKED_AGGREGATES
-from adapters.prepared_connection import Call, PreparedConnection, Row, Statement
+from adapters.prepared_connection import Call, PreparedConnections, Row, Statement
 from adapters.view_notices import moved
 from commands.effects import Dropped, Planned
 from projections.view import Recorded, View, folded
@@ -80,26 +80,17 @@ class JointTransaction:
 
 
 class JointTransactions:
-    """Opens them, each over a connection of its own; as many are kept as were open at a time. To be closed."""
+    """Opens them, each over a connection of its own."""
 
-    def __init__(self, conninfo: str, name: str) -> None:
-        self._conninfo = conninfo
-        self._name = name
-        self._free: list[PreparedConnection] = []
-
-    async def close(self) -> None:
-        """Safe to repeat."""
-        while self._free:
-            await self._free.pop().close()
+    def __init__(self, connections: PreparedConnections) -> None:
+        self._connections = connections
 
     @asynccontextmanager
     async def open(
         self, context: str, shards: Iterable[int], reads: Mapping[str, tuple[View[Any], Sequence[UUID]] | None]
     ) -> AsyncIterator[Mapping[str, JointTransaction]]:
         """See `streams.ports.FollowerStore.together`."""
-        connection = await self._connection()
-        whole = False  # is the connection as it was?
-        try:
+        async with self._connections.one() as connection:
             answers = await connection.execute_all(_asked(context, shards, reads))
             batch = _Batch()
             transactions = {name: JointTransaction(name, context, batch) for name in reads}
@@ -108,26 +99,11 @@ class JointTransactions:
                 yield transactions
             except Exception:
                 await connection.execute(_ROLLBACK, [])
-                whole = True
                 raise
             if batch.moves:
                 notice = moved(batch.moves, batch.tables, batch.ids)
                 batch.calls.append(_call(MOVE, move_parameters(context, batch.moves, notice)))
             await connection.execute_all([*batch.calls, (_COMMIT, [])])
-            whole = True
-        finally:
-            if whole:
-                self._free.append(connection)
-            else:  # the server rolls back what it has begun
-                await connection.close()
-
-    async def _connection(self) -> PreparedConnection:
-        while self._free:
-            connection = self._free.pop()
-            if not connection.lost:
-                return connection
-            await connection.close()
-        return PreparedConnection(self._conninfo, name=self._name)
 
 
 def _asked(

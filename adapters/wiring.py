@@ -37,6 +37,7 @@ from adapters.password_scheme import password_scheme
 from adapters.passwords import PasswordTable
 from adapters.payment_gateway import StripeGateway
 from adapters.personal_data import PersonalDataBox
+from adapters.prepared_connection import PreparedConnections
 from adapters.rate_limits import RateLimits
 from adapters.read_store import ReadStore
 from adapters.redis_views import RedisViews
@@ -227,8 +228,8 @@ async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]
             ViewPositions(reads, settings.postgres_url, responses) as positions,
             AsyncExitStack() as opened,
         ):
-            joint = JointTransactions(settings.postgres_url, f"kontor.{name}")
-            opened.push_async_callback(joint.close)
+            following = PreparedConnections(settings.postgres_url, name=f"kontor.{name}")
+            opened.push_async_callback(following.close)
             tail = LogTail(event_log, settings.postgres_url)
             opened.push_async_callback(tail.close)
             gateway = None
@@ -247,7 +248,7 @@ async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]
                     store=store,
                     log=event_log,
                     tail=tail,
-                    followers=PostgresFollowerStore(pool, event_log, joint),
+                    followers=PostgresFollowerStore(pool, event_log, JointTransactions(following)),
                     effects=ledger,
                     deliveries=DeliveriesLedger(pool, ledger),
                     poster=poster,

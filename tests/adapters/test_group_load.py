@@ -9,6 +9,7 @@ import psycopg
 import pytest
 
 from adapters import group_load
+from adapters.prepared_connection import Statement
 from adapters.wiring import Kontor
 from tests.adapters.test_event_store import NOW, append_of, opened
 
@@ -67,7 +68,7 @@ async def test_an_error_is_told_to_everybody_who_waited_and_to_nobody_after(
     item = opened("A")
     await kontor.store.append(append_of(item))
     with monkeypatch.context() as broken:
-        broken.setattr(group_load, "_LOAD", "SELECT nothing FROM nowhere WHERE %b = %b AND %s")
+        broken.setattr(group_load, "_LOAD", Statement.of("SELECT nothing FROM nowhere WHERE %b = %b AND %s"))
         results = await asyncio.gather(*(kontor.store.load([item.id]) for _ in range(5)), return_exceptions=True)
     assert all(isinstance(result, psycopg.Error) for result in results)
     assert len(await kontor.store.load([item.id])) == 1

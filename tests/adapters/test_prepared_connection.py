@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import psycopg
 import pytest
 
-from adapters.prepared_connection import PreparedConnection, Statement
+from adapters.packed_arrays import uuids
+from adapters.prepared_connection import PreparedConnection, PreparedConnections, Statement
 from adapters.wiring import Kontor
 
 LENGTH = Statement(b"length", b"SELECT length($1::bytea), NULL::int, $1::bytea FROM generate_series(1, 2)")
@@ -97,3 +99,71 @@ async def test_all_of_several_statements_take_effect_or_none(kontor: Kontor, con
     assert (made, row, row[2]) == ([], same, b"abc")
     with pytest.raises(psycopg.errors.InvalidTextRepresentation):
         await connection.execute(add, [b"1"])
+
+
+async def test_a_statement_has_one_plan_and_finds_its_rows_by_key_in_a_table_that_was_empty(
+    connection: PreparedConnection,
+) -> None:
+    plans = Statement(
+        b"plans",
+        b"SELECT generic_plans = calls, custom_plans FROM (SELECT generic_plans, custom_plans,"
+        b" generic_plans + custom_plans AS calls FROM pg_prepared_statements WHERE name = 'by_key') AS s",
+    )
+    by_key = Statement(b"by_key", b"SELECT state FROM snapshots WHERE originator_id = ANY($1::uuid[])")
+    for _ in range(3):
+        await connection.execute(by_key, [uuids([uuid4()]).data])
+    assert await connection.execute(plans, []) == [(b"\x01", bytes(8))]
+    explain = Statement(b"explain", b"EXPLAIN SELECT state FROM snapshots WHERE originator_id = ANY('{}'::uuid[])")
+    plan = b" ".join(line or b"" for (line,) in await connection.execute(explain, []))
+    assert b"Seq Scan" not in plan
+    assert b"Index" in plan
+
+
+@pytest.fixture
+async def several(kontor: Kontor) -> AsyncIterator[PreparedConnections]:
+    made = PreparedConnections(kontor.settings.postgres_url, name="kontor.test")
+    yield made
+    await made.close()
+
+
+async def backend_of(connection: PreparedConnection) -> bytes | None:
+    ((pid,),) = await connection.execute(BACKEND, [])
+    return pid
+
+
+async def test_as_many_connections_are_kept_as_were_wanted_at_a_time(several: PreparedConnections) -> None:
+    async with several.one() as first, several.one() as second:
+        before = {await backend_of(first), await backend_of(second)}
+    assert len(before) == 2
+    for _ in range(3):
+        async with several.one() as one, several.one() as other:
+            assert {await backend_of(one), await backend_of(other)} == before
+
+
+async def test_a_connection_that_was_refused_something_is_kept(several: PreparedConnections) -> None:
+    async with several.one() as connection:
+        before = await backend_of(connection)
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            await connection.execute(WRONG, [b""])
+    async with several.one() as connection:
+        assert await backend_of(connection) == before
+
+
+async def test_one_in_the_middle_of_something_or_lost_is_given_up(kontor: Kontor, several: PreparedConnections) -> None:
+    async with several.one() as connection:
+        begun = await backend_of(connection)
+        await connection.execute(Statement(b"begin", b"BEGIN"), [])
+    async with several.one() as connection:
+        flown = await backend_of(connection)
+        assert flown != begun
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(connection.execute(Statement(b"sleep", b"SELECT pg_sleep(1)"), []), 0.2)
+    async with several.one() as connection:
+        assert await backend_of(connection) != flown
+        await _terminate(kontor, connection)
+        for _ in range(100):  # until the loop has told
+            if connection.lost:
+                break
+            await asyncio.sleep(0.02)
+    async with several.one() as connection:
+        assert await backend_of(connection) is not None

@@ -57,7 +57,8 @@ def test_a_snapshot_restores_every_attribute_with_its_type(aggregate: StockItem 
 
 async def loaded_anew(kontor: Kontor, item: StockItem) -> tuple[Any, StreamHead]:
     """As a process loads it that has just started."""
-    return (await PostgresEventStore(kontor.pool, kontor.settings.postgres_url).load([item.id]))[item.id]
+    async with PostgresEventStore(kontor.pool, kontor.settings.postgres_url) as other:
+        return (await other.load([item.id]))[item.id]
 
 
 async def snapshot_rows(kontor: Kontor) -> list[tuple[Any, ...]]:

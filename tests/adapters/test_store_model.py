@@ -199,7 +199,8 @@ async def test_the_log_is_what_several_writers_at_once_were_told(kontor: Kontor,
         if record.event_type == "stock.received":
             received[record.aggregate_id] += json.loads(record.state)["quantity"]
     assert received == {stock_item_id(sku): quantity for sku, quantity in world.received.items()}
-    fresh = await PostgresEventStore(kontor.pool, kontor.settings.postgres_url).load(list(heads))
+    async with PostgresEventStore(kontor.pool, kontor.settings.postgres_url) as other:
+        fresh = await other.load(list(heads))
     for aggregate_id, (aggregate, head) in fresh.items():
         assert head.version == heads[aggregate_id]
         if isinstance(aggregate, StockItem):

@@ -227,8 +227,9 @@ async def snapshots_are_spoilt(scene: Scene) -> None:
 
 
 async def _is_as_replayed(scene: Scene, item_id: UUID, damage: str) -> None:
-    store = PostgresEventStore(scene.kontor.pool, scene.settings.postgres_url)  # one that has seen nothing yet
-    loaded: Any = (await store.load([item_id]))[item_id][0]
+    # One that has seen nothing yet.
+    async with PostgresEventStore(scene.kontor.pool, scene.settings.postgres_url) as store:
+        loaded: Any = (await store.load([item_id]))[item_id][0]
     replayed: Any = None
     for record in await scene.kontor.log.of_aggregates([item_id]):
         if record.version <= loaded.version:
