@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
+import faust
 import pytest
+from aiokafka import AIOKafkaConsumer
 
-from streams.eager import Eager, events_of
+from streams.eager import FETCH_WAIT_MS, Eager, EagerConsumer, events_of
+from tests.conftest import Stack
 
 
 async def turns_of(coroutine: Any) -> tuple[Any, int]:
@@ -100,3 +103,21 @@ async def test_an_event_that_is_not_there_is_waited_for() -> None:
     events, turns = await turns_of(all_of(Stream(10, waits_before=5)))
     assert events == list(range(10))
     assert turns > 0
+
+
+@pytest.mark.servers
+async def test_partitions_that_have_nothing_do_not_keep_the_others_waiting(stack: Stack) -> None:
+    app = faust.App("eager", broker=f"kafka://{stack.settings.kafka_url}", loop=asyncio.get_running_loop())
+
+    async def unused(*_: Any) -> None: ...
+
+    consumer: Any = EagerConsumer(
+        app.transport, callback=unused, on_partitions_revoked=unused, on_partitions_assigned=unused
+    )
+    asking: AIOKafkaConsumer = consumer._new_consumer_thread()._create_worker_consumer(app.transport)
+    await asking.start()
+    try:
+        # This is what it says in every request.
+        assert asking._fetcher._fetch_max_wait_ms == FETCH_WAIT_MS
+    finally:
+        await asking.stop()
