@@ -29,7 +29,10 @@ log = structlog.get_logger()
 
 BATCH_EVENTS: Final = 1_000
 POLL_S: Final = 0.5
-LINGER_S: Final = 0.004  # under load, what arrives meanwhile goes in the same batch: fewer checkpoints, larger writes
+# Under load, what arrives meanwhile goes in the same batch: fewer checkpoints, larger writes, and larger batches for
+# all who read. As long as the batch before was large: where little comes nobody waits.
+LINGER_S_PER_EVENT: Final = 0.001
+LINGER_S_MAX: Final = 0.025
 BUSY_S: Final = 0.01  # after a batch; whoever comes later does not wait for others
 RETRY_PAUSE_S: Final = 1.0
 LOOK_S: Final = 10.0
@@ -84,7 +87,7 @@ class Relay:
                 looking.result()
                 raise EmptiedAgain("a partition is not what was published to it")
             if leadership.news.is_set() and len(records) < BATCH_EVENTS and loop.time() < busy_until:
-                await pause(LINGER_S)
+                await pause(min(LINGER_S_PER_EVENT * len(records), LINGER_S_MAX))
             leadership.news.clear()
             records = await log_ahead.after(published.position)
             if records:
