@@ -26,7 +26,7 @@ from domain.money import Money, minor_digits
 API_VERSION: Final = "2026-10-28.endive"
 ANSWER_S_MAX: Final = 20.0
 CONNECT_S_MAX: Final = 5.0
-CONNECTIONS_MAX: Final = 32
+CONNECTIONS_MAX: Final = 64
 ANSWER_BYTES_MAX: Final = 1_048_576
 SIGNATURE_TOLERANCE_S: Final = 300
 SIGNATURE_LENGTH_MAX: Final = 1_000

@@ -7,6 +7,7 @@ from typing import Final
 from uuid import uuid5
 
 from adapters.effects_ledger import Effect
+from adapters.payment_gateway import CONNECTIONS_MAX
 from adapters.wiring import Kontor
 from commands.handling import Actor
 from commands.inventory import ExpireHolds
@@ -18,7 +19,11 @@ from streams.mailing import send
 from streams.settling import NotYet, settle
 
 ACTOR: Final = Actor.system("checkout")
-AT_ONCE: Final = {"payment": 32, "order": 8, MAIL: 4}  # mail servers take few connections of one sender
+AT_ONCE: Final = {
+    "payment": CONNECTIONS_MAX,  # each waits for the provider most of its time
+    "order": 8,
+    MAIL: 4,  # mail servers take few connections of one sender
+}
 
 
 def doers(kontor: Kontor) -> Mapping[str, Do[Effect]]:
