@@ -7,6 +7,7 @@ Kontor itself cannot do it now is the answer 503, and the provider sends it agai
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
@@ -37,6 +38,7 @@ log = structlog.get_logger()
 PATH: Final = "/v1/payments/stripe/webhook"
 PROVIDER: Final = Actor.system("stripe")
 EVENT_ID_LENGTH_MAX: Final = 200
+ANSWER_S: Final = 0.3  # between the provider's answer and its record
 router = APIRouter(tags=["payments"])
 
 
@@ -119,8 +121,7 @@ async def _handled(kontor: Kontor, event: _Envelope, told: _Told) -> Response:
     if (answer := _not_ours(payment, event, told)) is not None:
         return answer
     wish = _command(event.type, payment.id, told)
-    if is_known(payment, wish, datetime.now(UTC)):
-        # Mostly so, for the provider's answer was here before: nothing is left to be stored.
+    if await _is_known_soon(kontor, payment, wish):
         return _taken("done")
     # What the provider tells has followed from what was asked of the order last.
     correlation_id = await kontor.log.last_correlation(payment.order_id)
@@ -137,6 +138,16 @@ async def _handled(kontor: Kontor, event: _Envelope, told: _Told) -> Response:
         _error("payment_webhook_contradicts", payment, event, told, problem=refusal.message)
         return _taken("contradicts")
     return _taken("done")
+
+
+async def _is_known_soon(kontor: Kontor, payment: Payment, wish: Move) -> bool:
+    """Most events tell what the provider has answered to ourselves. Whoever asked is about to record it: to race with
+    him would be twice the work, and a conflict."""
+    if is_known(payment, wish, datetime.now(UTC)):
+        return True
+    await asyncio.sleep(ANSWER_S)
+    now = await _payment(kontor, payment.id)
+    return now is not None and is_known(now, wish, datetime.now(UTC))
 
 
 def _not_ours(payment: Payment, event: _Envelope, told: _Told) -> Response | None:
@@ -173,6 +184,10 @@ async def _payment_of(kontor: Kontor, told: _Told) -> Payment | None:
         payment_id = UUID(told.metadata["payment_id"])
     except (KeyError, ValueError):
         return None
+    return await _payment(kontor, payment_id)
+
+
+async def _payment(kontor: Kontor, payment_id: UUID) -> Payment | None:
     found = (await kontor.ports.store.load([payment_id])).get(payment_id)
     return found[0] if found is not None and isinstance(found[0], Payment) else None
 

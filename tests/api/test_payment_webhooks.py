@@ -20,6 +20,7 @@ from pydantic import SecretStr
 
 from adapters.wiring import Kontor, open_kontor
 from api.body_limit import BODY_BYTES_MAX
+from api.rest import payments
 from api.rest.payments import PATH
 from commands.catalogue import AddProduct
 from commands.handling import ANONYMOUS, Actor
@@ -94,6 +95,12 @@ async def shop(stack: Stack) -> AsyncIterator[Shop]:
             yield running
 
 
+@pytest.fixture(autouse=True)
+def nobody_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In most of these tests the provider's word is the only one."""
+    monkeypatch.setattr(payments, "ANSWER_S", 0.0)
+
+
 @asynccontextmanager
 async def serving(kontor: Kontor) -> AsyncIterator[Shop]:
     async with listening(app_of(kontor), **QUIET) as (_, port), aiohttp.ClientSession() as http:
@@ -143,6 +150,20 @@ async def test_what_is_known_from_the_providers_answer_is_not_stored_again(shop:
     assert await stored_commands(shop) == before + 1
 
 
+async def test_what_comes_before_the_providers_answer_is_recorded_waits_for_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    payment = await shop.payment()
+    told = asyncio.create_task(shop.tell(event_of(AUTHORISED, payment)))
+    await asyncio.sleep(payments.ANSWER_S / 3)
+    command = AuthorisePayment(payment_id=payment.id, reference="pi_1")
+    await shop.kontor.pipeline.execute(command, actor=Actor.system("checkout"))
+    assert await told == (200, {"outcome": "done"})
+    assert await versions(shop, payment) == ("AUTHORISED", 2)
+    assert await who_moved(shop, payment) == [("system:checkout",)]
+
+
 async def stored_commands(shop: Shop) -> int:
     async with shop.kontor.pool.connection() as connection:
         row = await (await connection.execute("SELECT count(*) FROM commands")).fetchone()
@@ -157,10 +178,13 @@ async def test_what_the_provider_says_is_on_record_with_its_reference_reason_and
     await shop.tell(event_of(FAILED, declined, last_payment_error=error))
     assert (await shop.now(held.id)).reference == "pi_77"
     assert (await shop.now(declined.id)).reason == "lost_card: Your  card."
+    assert await who_moved(shop, held) == [("system:stripe",)]
+
+
+async def who_moved(shop: Shop, payment: Payment) -> list[Any]:
     async with shop.kontor.pool.connection() as connection:
-        query = "SELECT DISTINCT actor FROM events WHERE originator_id = %s AND originator_version = 2"
-        rows = await (await connection.execute(query, (held.id,))).fetchall()
-    assert rows == [("system:stripe",)]
+        query = "SELECT actor FROM events WHERE originator_id = %s AND originator_version = 2"
+        return await (await connection.execute(query, (payment.id,))).fetchall()
 
 
 async def test_without_a_good_signature_nothing_is_done(shop: Shop) -> None:
