@@ -217,20 +217,25 @@ def checkout(
     orders: Annotated[int, typer.Option(min=1, max=100_000, help="orders of every run")] = 1_000,
     skus: Annotated[int, typer.Option(min=1, max=10_000, help="SKUs that they are spread over")] = 1_000,
     rounds: Annotated[int, typer.Option(min=1, max=100, help="runs of each, in turn")] = 1,
+    flush_ms: Annotated[
+        float, typer.Option(min=0, max=100, help="let each flush to disk take so much longer, for both")
+    ] = 0.0,
     idle_wait: IdleWait = IDLE_WAIT_S,
     as_json: AsJson = False,
 ) -> None:
     """From placing an order to CONFIRMED, with its payment: over many SKUs and all on one, beside a plain SQL checkout.
 
     Starts an installation of its own, with its payment provider, and deletes it. The rival is what a careful shop
-    without events writes: `SELECT ... FOR UPDATE`, the same payment at the same provider, an update.
+    without events writes: `SELECT ... FOR UPDATE`, the same payment at the same provider, an update. Its buyers of one
+    SKU wait for each other's flush, so how long one takes decides: see --flush-ms.
 
     Exit codes: 0 measured, whether goals are met or not; 1 not, one sentence on stderr says why."""
     with own_installation(default_home().path) as installation:
         bench = CheckoutBench(
             installation=installation, orders=orders, skus=skus, rounds=rounds, idle_wait_s=idle_wait, say=say
         )
-        describing = machine.described(installation.server)
+        describing = machine.described(installation.server) | {"flush_slower_by_ms": flush_ms}
+        installation.slow_flushes(flush_ms)
         rows = bench.measure()
     document = {"machine": describing, "orders": orders, "rows": rows, "goals": judged_checkout(rows)}
     print(json.dumps(document, indent=2) if as_json else checkout_as_text(document))

@@ -62,6 +62,15 @@ class Installation:
         parts = {name: str(value) for name, value in conninfo_to_dict(self.variables["KONTOR_POSTGRES_URL"]).items()}
         return Server({variable: parts[name] for name, (variable, _) in GIVEN.items() if name in parts}, self.home)
 
+    def slow_flushes(self, flush_ms: float) -> None:
+        """Have every flush of its PostgreSQL take so much longer, as on a slower disk or with a standby to wait for.
+
+        Whoever flushes waits before it, and commits that come meanwhile share it, as with a slow disk."""
+        with psycopg.connect(self.variables["KONTOR_POSTGRES_URL"], autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET commit_siblings = 0")
+            connection.execute(sql.SQL("ALTER SYSTEM SET commit_delay = {}").format(round(flush_ms * 1_000)))
+            connection.execute("SELECT pg_reload_conf()")
+
     @contextmanager
     def another(self) -> Iterator[Installation]:
         """The same servers with an empty, migrated database and topics of their own; dropped afterwards."""

@@ -34,7 +34,7 @@ def test_a_small_run_measures_both_ways_and_leaves_nothing_behind(tmp_path: Path
     home = tmp_path / "home"
     done = subprocess.run(
         [sys.executable, "-m", "cli.main", "bench", "checkout", "--orders", "40", "--skus", "5", "--idle-wait", "0",
-         "--json"],
+         "--flush-ms", "20", "--json"],
         check=False, cwd=ROOT, capture_output=True, text=True, timeout=300,
         env={**os.environ, "KONTOR_HOME": str(home)},
     )  # fmt: skip
@@ -45,4 +45,6 @@ def test_a_small_run_measures_both_ways_and_leaves_nothing_behind(tmp_path: Path
     ]  # fmt: skip
     assert all(row["orders_per_s"] > 0 and row["p99_ms"] >= row["p50_ms"] > 0 for row in document["rows"])
     assert [goal["met"] is not None for goal in document["goals"]] == [True, True]
+    assert document["machine"]["flush_slower_by_ms"] == 20
+    assert document["rows"][-1]["orders_per_s"] <= 50, "the stock of one SKU is locked while it is flushed"
     assert list(tmp_path.iterdir()) == []
