@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import signal
@@ -21,6 +22,9 @@ from cli.log_output import log_to_stderr
 from cli.stack.problem import Problem
 
 OPEN_FILES: Final = 8_192
+# What a loop makes is mostly gone when its turn ends. The collector's default, a look every 700 objects, finds what is
+# in use, again and again: it took a fifth of the time of a worker under load.
+COLLECT_AFTER: Final = (20_000, 20, 50)
 
 
 @one_sentence
@@ -108,6 +112,7 @@ def _opened(settings: Settings, name: str) -> AbstractAsyncContextManager[Any]:
 
 
 def _start(name: str) -> Settings:
+    gc.set_threshold(*COLLECT_AFTER)
     settings = load_settings()
     log_to_stderr(name)
     structlog.get_logger().info("starting", pid=os.getpid())
