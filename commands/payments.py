@@ -90,9 +90,18 @@ async def decline_payment(command: DeclinePayment, work: Work) -> Result:
     return Result(payment)
 
 
-async def move_payment(command: CapturePayment | VoidPayment | RefundPayment, work: Work) -> Result:
-    """Raises NotFound, Invalid, or IllegalTransition: what is captured was AUTHORISED before, what is refunded was
-    CAPTURED, and what is voided was neither captured nor declined."""
+async def capture_payment(command: CapturePayment, work: Work) -> Result:
+    """Raises NotFound, or IllegalTransition unless it is AUTHORISED."""
+    return Result(_moved(await _required(command.payment_id, work), command, work.now))
+
+
+async def void_payment(command: VoidPayment, work: Work) -> Result:
+    """Raises NotFound, Invalid, or IllegalTransition once it was captured or declined."""
+    return Result(_moved(await _required(command.payment_id, work), command, work.now))
+
+
+async def refund_payment(command: RefundPayment, work: Work) -> Result:
+    """Raises NotFound, Invalid, or IllegalTransition unless it is CAPTURED."""
     return Result(_moved(await _required(command.payment_id, work), command, work.now))
 
 
