@@ -146,12 +146,15 @@ class Effects(Generic[E]):
         self._news.set()
 
     async def run(self) -> None:
-        """Runs until cancelled; what is being done is then anybody's, and done again."""
+        """Runs until cancelled; what is being done is then anybody's, and done again. Raises what the ledger raises,
+        but when the database is away."""
         renewing = asyncio.create_task(self._renew(), name=f"{self._kind}-leases")
         try:
             while True:
                 # Before the look: what is planned or ends while it looks is news.
                 self._news.clear()
+                if renewing.done():  # nobody would hold what is being done
+                    renewing.result()
                 try:
                     await self._tell()
                     claimed = await self._claim(self._at_once - len(self._running))

@@ -195,6 +195,23 @@ async def test_what_takes_longer_than_a_lease_is_nobody_elses_while_it_is_done(
     assert attempts == [1]
 
 
+async def test_a_worker_that_cannot_hold_what_it_does_ends(
+    kontor: Kontor, ledger: EffectsLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: Any, **__: Any) -> None:
+        raise ValueError("no such column")
+
+    async def for_ever(_: Effect) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(running, "RENEW_EVERY_S", 0.02)
+    monkeypatch.setattr(ledger, "extend", broken)
+    await write(kontor, planned())
+    with pytest.raises(ValueError, match="no such column"):
+        async with asyncio.timeout(WAIT_S):
+            await Effects(ledger, "payment", for_ever, at_once=1).run()
+
+
 async def test_what_a_worker_that_is_stopped_had_claimed_is_anybodys_at_once(
     kontor: Kontor, ledger: EffectsLedger
 ) -> None:
