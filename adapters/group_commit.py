@@ -20,6 +20,7 @@ import psycopg
 import structlog
 
 from adapters.appending import CAREFUL, ROW_TYPES, UNCONTENDED, PendingRow, packed, parameters
+from adapters.away import NOTICES_LOSS
 from adapters.event_codec import EventMapper, stored_kind_of
 from adapters.metrics import FLUSH_SECONDS, FLUSHED_APPENDS, QUEUED_APPENDS
 from adapters.packed_arrays import number
@@ -243,7 +244,7 @@ class GroupCommit:
     async def _resolve(self, batch: list[_Waiting]) -> list[_Waiting]:
         """Answer those whose append was stored before the connection died; the rest is to be stored again."""
         async with await psycopg.AsyncConnection.connect(
-            self._conninfo, application_name=APPLICATION, connect_timeout=CONNECT_S_MAX
+            self._conninfo, application_name=APPLICATION, connect_timeout=CONNECT_S_MAX, **NOTICES_LOSS
         ) as connection:
             # A server process that is still committing the lost batch holds this lock: wait for its end.
             await connection.execute("SELECT pg_advisory_xact_lock(%s)", [APPEND_LOCK])

@@ -16,7 +16,7 @@ from typing import Final
 import psycopg
 import structlog
 
-from adapters.away import AWAY, pause
+from adapters.away import AWAY, NOTICES_LOSS, pause
 from adapters.fan_out import QUEUED_RECORDS_MAX, FanOut, Subscriber
 from adapters.log import EventLog, Interest, LogRecord
 
@@ -115,7 +115,7 @@ class LogTail:
                     autocommit=True,
                     application_name="kontor.log-tail",
                     connect_timeout=5,
-                    keepalives_idle=5,
+                    **NOTICES_LOSS,
                 ) as connection:
                     await connection.execute("LISTEN kontor_events")
                     listener = asyncio.create_task(self._listen(connection))

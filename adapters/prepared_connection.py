@@ -19,6 +19,8 @@ from typing import Any, Final
 import psycopg
 from psycopg import pq
 
+from adapters.away import NOTICES_LOSS
+
 Row = tuple[bytes | None, ...]
 
 APPLICATION: Final = "kontor.group-commit"
@@ -126,6 +128,7 @@ class PreparedConnection:
             autocommit=True,
             application_name=self._name,
             connect_timeout=CONNECT_S_MAX,
+            **NOTICES_LOSS,
         )
         try:
             await connection.execute(_ONE_PLAN)

@@ -15,6 +15,7 @@ from typing import Any, Final
 import psycopg
 from psycopg.sql import SQL
 
+from adapters.away import NOTICES_LOSS
 from adapters.log import EventLog, LogRecord
 
 LEADER_LOCK: Final = 7310110114113
@@ -129,7 +130,7 @@ class PostgresRelayStore:
             autocommit=True,
             application_name="kontor.relay-leader",
             connect_timeout=5,
-            keepalives_idle=5,
+            **NOTICES_LOSS,
         ) as lock:
             await lock.execute("SELECT pg_advisory_lock(%s)", [LEADER_LOCK])
             published = await _take_over(lock)
@@ -141,6 +142,7 @@ class PostgresRelayStore:
                 application_name="kontor.relay",
                 # A checkpoint lost with the server repeats some records, which every reader drops.
                 options="-c synchronous_commit=off",
+                **NOTICES_LOSS,
             ) as connection:
                 news = asyncio.Event()
                 listener = asyncio.create_task(_listen(lock, news))

@@ -20,6 +20,7 @@ from uuid_utils.compat import uuid7
 from adapters import redis_views
 from adapters.access_tokens import AccessTokens, decoded_seeds
 from adapters.account_tokens import AccountTokenTable
+from adapters.away import NOTICES_LOSS
 from adapters.consistency import ViewPositions
 from adapters.cost_buckets import CostBuckets
 from adapters.deliveries_ledger import DeliveriesLedger
@@ -145,7 +146,7 @@ def _pool_of(settings: Settings, name: str) -> AsyncConnectionPool[Any]:
         max_waiting=POOL_WAITING_MAX,
         timeout=10,
         reconnect_timeout=POOL_RECONNECT_S_MAX,
-        kwargs={"autocommit": True, "application_name": f"kontor.{name}"},
+        kwargs={"autocommit": True, "application_name": f"kontor.{name}", **NOTICES_LOSS},
         check=still_open,
         open=False,
     )

@@ -1,14 +1,19 @@
-"""Opening Kontor while a server is still on its way."""
+"""Opening Kontor while a server is still on its way; how soon its connections notice that a network is gone."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import socket
+import sys
 from urllib.parse import urlsplit
 
 import psycopg_pool
 import pytest
 
 from adapters import wiring
+from adapters.away import NOTICES_LOSS
+from adapters.prepared_connection import PreparedConnection
 from adapters.settings import Settings
 from adapters.wiring import open_kontor
 from tests.faults.proxy import CLEAR, Proxy, Weather
@@ -50,3 +55,21 @@ async def test_postgres_that_does_not_come_is_not_waited_for_for_ever(
         async with open_kontor(settings, name="test"):
             pass
     await proxy.stop()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="TCP_USER_TIMEOUT is Linux'")
+async def test_a_network_that_swallows_everything_is_noticed(settings: Settings) -> None:
+    prepared = PreparedConnection(settings.postgres_url)
+    async with open_kontor(settings, name="test") as kontor, kontor.pool.connection() as pooled:
+        opened = await prepared._opened()
+        try:
+            for connection in (pooled, opened):
+                with socket.socket(fileno=os.dup(connection.fileno())) as each:
+                    kept = [
+                        each.getsockopt(socket.IPPROTO_TCP, option)
+                        for option in (socket.TCP_USER_TIMEOUT, socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL)
+                    ]
+                assert kept == [NOTICES_LOSS["tcp_user_timeout"], NOTICES_LOSS["keepalives_idle"],
+                                NOTICES_LOSS["keepalives_interval"]]  # fmt: skip
+        finally:
+            await prepared.close()
