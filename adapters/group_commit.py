@@ -50,11 +50,12 @@ class StoreUnavailable(Exception):
 class _Waiting:
     """One append in the queue, its rows ready, and the caller who waits for it."""
 
-    __slots__ = ("append", "done", "events", "firsts", "keys", "lasts", "packed")
+    __slots__ = ("append", "done", "events", "firsts", "keys", "lasts", "packed", "since")
 
     def __init__(self, append: Append, mapper: EventMapper, done: asyncio.Future[tuple[StreamHead, ...]]) -> None:
         self.append = append
         self.done = done
+        self.since = done.get_loop().time()
         # Stream, context and version of each event.
         self.events: list[tuple[UUID, str, int]] = []
         # The version at which each of its streams goes on, and the one it reaches. The keys are the ids as numbers,
@@ -160,6 +161,7 @@ class GroupCommit:
                 log.exception("group_commit_failed", appends=len(batch))
                 for waiting in batch:
                     waiting.answer(error)
+                self._give_up_what_waited_behind()
             self._in_flight -= keys
             self._queue.extendleft(reversed(_undecided(batch, self._passed_over)))
             self._passed_over = []
@@ -190,10 +192,19 @@ class GroupCommit:
                 waited_for.update(keys)
         return batch, taken
 
+    def _give_up_what_waited_behind(self) -> None:
+        """What has had its time in the queue: one after the other would wait for a store that is away."""
+        overdue = self._loop.time() - RESOLVE_S_MAX
+        for waiting in [*self._queue, *self._passed_over]:
+            if waiting.since <= overdue:
+                waiting.answer(StoreUnavailable("The event store is away, and this was not stored."))
+        self._queue = deque(waiting for waiting in self._queue if waiting.since > overdue)
+        self._passed_over = [waiting for waiting in self._passed_over if waiting.since > overdue]
+
     async def _flush(self, connection: PreparedConnection, batch: list[_Waiting]) -> None:
         """Store the batch and tell every caller. Raises StoreUnavailable, or what the database has against it."""
         loop = asyncio.get_running_loop()
-        give_up_at = loop.time() + RESOLVE_S_MAX
+        give_up_at = min(waiting.since for waiting in batch) + RESOLVE_S_MAX
         lost = False
         while batch:
             try:

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
+from adapters import group_commit
 from adapters.event_store import PostgresEventStore
 from adapters.log import EventLog
 from adapters.wiring import Kontor
@@ -220,6 +221,20 @@ async def test_a_connection_cut_after_the_commit_is_success_not_a_conflict(konto
     assert proxy.cuts == 1
     records = await kontor.log.of_aggregate(opened("cut").id, limit=10)
     assert [record.position for record in records] == [head.position]
+
+
+async def test_what_waits_behind_an_append_of_its_stream_does_not_wait_again_for_a_store_that_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(group_commit, "RESOLVE_S_MAX", 2.0)
+    loop = asyncio.get_running_loop()
+    async with group_commit.GroupCommit("postgresql://127.0.0.1:1/nowhere") as commits:
+        began = loop.time()
+        one_after_the_other = [append_of(opened("A")) for _ in range(4)]
+        results = await asyncio.gather(*map(commits.append, one_after_the_other), return_exceptions=True)
+        took_s = loop.time() - began
+    assert [type(result) for result in results] == [group_commit.StoreUnavailable] * 4
+    assert 2.0 <= took_s < 6.0  # 8 s, were each to wait for itself
 
 
 async def test_a_terminated_server_process_loses_and_doubles_nothing(kontor: Kontor) -> None:
