@@ -16,7 +16,7 @@ from eventsourcing.domain import Aggregate, CanMutateAggregate
 
 from adapters.aggregate_cache import AggregateCache, Seen, copy_of
 from adapters.event_codec import EventMapper
-from adapters.packed_arrays import bigints, number, uuids
+from adapters.packed_arrays import bigints, number, text, uuids
 from adapters.prepared_connection import PreparedConnections, Row, Statement
 from adapters.snapshots import SnapshotWriter, restored, shape
 from commands.ports import StreamHead
@@ -160,7 +160,7 @@ class _Row(NamedTuple):
         return cls(
             UUID(bytes=aggregate_id),
             number(version),
-            (topic or b"").decode(),
+            text(topic),
             number(schema_version),
             state or b"",
             number(position),

@@ -19,7 +19,7 @@ import msgspec
 from adapters import read_store
 from adapters.effects_ledger import planning
 from adapters.follower_statements import LOCK, MOVE, Move, lock_parameters, move_parameters
-from adapters.packed_arrays import PackedArray, number, texts, uuids
+from adapters.packed_arrays import PackedArray, number, text, texts, uuids
 from adapters.parked_events import PARKED_AGGREGATES
 from adapters.prepared_connection import Call, PreparedConnections, Row, Statement
 from adapters.view_notices import moved
@@ -126,16 +126,12 @@ def _answered(
 ) -> None:
     _, locked, parked, *found = answers
     for follower, shard, position, _ in locked:
-        transactions[_text(follower)].positions[number(shard)] = number(position)
+        transactions[text(follower)].positions[number(shard)] = number(position)
     for follower, aggregate_id in parked:
-        transactions[_text(follower)].parked.add(UUID(bytes=aggregate_id))
+        transactions[text(follower)].parked.add(UUID(bytes=aggregate_id))
     reading = [(name, read[0]) for name, read in reads.items() if read is not None]
     for (name, view), ((document,),) in zip(reading, found, strict=True):
         transactions[name].rows = {row.id: row for row in read_store.decoded(view, document or b"[]")}
-
-
-def _text(value: bytes | None) -> str:
-    return (value or b"").decode()
 
 
 def _call(query: str, parameters: Sequence[PackedArray | str]) -> Call:

@@ -97,6 +97,11 @@ def number(value: bytes | None) -> int:
     return int.from_bytes(value or b"", "big", signed=True)
 
 
+def text(value: bytes | None) -> str:
+    """A text as the server sends it; "" for null."""
+    return (value or b"").decode()
+
+
 class PackedArray:
     """An array: `data` for a prepared connection; a psycopg cursor takes it for a `%b` that is cast to its type."""
 
