@@ -37,9 +37,10 @@ class RedisAnswers:
         try:
             answer = await ask()
         except (RedisError, OSError, TimeoutError) as error:
-            self._breaker.failed(repr(error))
+            told = f"{type(error).__name__}: {error}"  # an answer's repr is without what Redis says
+            self._breaker.failed(told)
             if not self._away:  # once per outage, not once per question
-                log.warning("redis_away", error=repr(error), meanwhile=self._meanwhile)
+                log.warning("redis_away", error=told, meanwhile=self._meanwhile)
             self._away = True
             return None
         except BaseException:
