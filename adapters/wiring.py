@@ -256,7 +256,7 @@ async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]
                     pipeline=Pipeline(COMMANDS, ports),
                     ports=ports,
                     reads=reads,
-                    copies=RedisViews(redis, prefix=f"{settings.topic_prefix}view:"),
+                    copies=RedisViews(redis, prefix=f"{settings.topic_prefix}copy:"),
                     cost_buckets=_cost_buckets(settings, redis),
                     positions=positions,
                     responses=responses,

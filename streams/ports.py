@@ -134,10 +134,18 @@ class CopiedRows(Protocol):
 
 
 class Copies(Protocol):
-    """The copies. They may be lost at any time."""
+    """The copies. They may be lost at any time; from then on it is another incarnation that holds them."""
 
-    async def copy(self, view: View[R], rows: Sequence[R]) -> bool:
-        """Put the rows there, each unless a newer one is; may be repeated. False: not possible now."""
+    @property
+    def incarnation(self) -> bytes:
+        """The last one that was heard of."""
+
+    async def begin(self) -> None:
+        """Hear of it, and begin one where copies may have been lost; what the one before held is not read any more."""
+
+    async def copy(self, view: View[R], rows: Sequence[R], *, incarnation: bytes) -> bool:
+        """Put the rows there, each unless a newer one is; may be repeated. False: not possible now, or the
+        incarnation, which was the last one before the rows were read or committed, is over."""
 
 
 class Leadership(Protocol):

@@ -2,7 +2,8 @@
 
 A copy can be lost: the process dies after the commit, nobody learns that the commit was done, Redis is away.
 `view_positions.copied` says up to where copies are known to be there. It moves only from where a copied transaction
-began, so it stands before whatever is missing; what it stands before for a while is copied again.
+began, so it stands before whatever is missing; what it stands before for a while is copied again. What is lost of
+copies that were there is missing, never old: `adapters.redis_views` says how.
 """
 
 from __future__ import annotations
@@ -41,10 +42,15 @@ class Copier:
         # Where the marks stood when they were looked at last.
         self._seen: dict[tuple[str, str, int], int] = {}
 
-    async def copy(self, view: View[Any], rows: Sequence[Row], spans: Mapping[Place, Span]) -> None:
+    @property
+    def incarnation(self) -> bytes:
+        """What copies of rows that are not yet committed have to be for."""
+        return self._copies.incarnation
+
+    async def copy(self, view: View[Any], rows: Sequence[Row], spans: Mapping[Place, Span], incarnation: bytes) -> None:
         """Copy what a commit has changed that moved these shards; what fails is copied again later."""
         for start in range(0, len(rows), COPY_ROWS):
-            if not await self._copies.copy(view, rows[start : start + COPY_ROWS]):
+            if not await self._copies.copy(view, rows[start : start + COPY_ROWS], incarnation=incarnation):
                 self._failed |= {(view.table, place): until for place, (_, until) in spans.items()}
                 return
         copied = self._copied.setdefault(view.table, {})
@@ -60,6 +66,7 @@ class Copier:
             await pause(RECOPY_S)
 
     async def _look(self) -> None:
+        await self._copies.begin()
         followed = {each.table: each for view in VIEWS.values() for each in self._reads.followed(view)}
         for table, view in followed.items():
             if copied := self._copied.pop(table, None):
@@ -76,8 +83,9 @@ class Copier:
 
     async def _copy_after(self, view: View[Any], position: int) -> bool:
         """Copy all rows changed after a position; True when all went well."""
+        incarnation = self._copies.incarnation
         while rows := await self._reads.changed_after(view, position, limit=COPY_ROWS):
-            if not await self._copies.copy(view, rows):
+            if not await self._copies.copy(view, rows, incarnation=incarnation):
                 return False
             position = rows[-1].position
         return True
@@ -105,7 +113,7 @@ def view_follower(view: View[Any], copier: Copier | None) -> Follower:
         else:
             reached = {shard_of(recorded.aggregate_id): recorded.position for recorded in events}
         spans = {(context, shard): (stood[shard], until) for shard, until in reached.items()}
-        return partial(copier.copy, view, rows, spans)
+        return partial(copier.copy, view, rows, spans, copier.incarnation)
 
     async def skip(transaction: FollowerTransaction, aggregate_id: UUID, version: int, position: int) -> None:
         # The row has seen the event, so that it takes the next one.

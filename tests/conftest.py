@@ -171,6 +171,7 @@ async def settings(stack: Stack) -> AsyncIterator[Settings]:
 async def kontor(settings: Settings) -> AsyncIterator[Kontor]:
     """Everything wired, on an installation of its own; no relay or worker runs on it."""
     async with open_kontor(settings, name="test") as opened:
+        await opened.copies.begin()  # as a worker has
         yield opened
 
 

@@ -117,8 +117,9 @@ class RequestContext(BaseContext):
         found = {row_id: row for row_id, row in copies.items() if row.version >= self.freshness.version_of(row_id)}
         missing = [row_id for row_id in ids if row_id not in found]
         if missing:
+            incarnation = self.kontor.copies.incarnation
             stored = await self.kontor.reads.by_id(view, missing)
-            await self.kontor.copies.copy(view, list(stored.values()), ttl_s=REFILL_S)
+            await self.kontor.copies.copy(view, list(stored.values()), incarnation=incarnation, ttl_s=REFILL_S)
             found |= stored
         return found
 

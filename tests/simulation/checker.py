@@ -42,6 +42,8 @@ def what_is_left(stage: Stage) -> str:
                 return f"{follower} of {context}/{shard} stands at {positions[follower, context, shard]}"
     if any(event.wish is not None for event in database.rows["parked"].values()):
         return "wishes to grant"
+    if not stage.redis.is_renewed:
+        return "an incarnation to begin"
     copied = database.rows["copied"]
     for view in stage.views:
         for (context, shard), records in database.shards.items():
@@ -132,7 +134,7 @@ def _view(stage: Stage, view: View[Any]) -> Iterator[str]:
             continue
         if not _same(copy, history.get(copy.version)):
             yield f"the copy of {view.table} is {copy}, the log says {history.get(copy.version)}"
-        elif row is not None and copy.version != row.version and not stage.redis.last_lost:
+        elif row is not None and copy.version != row.version:
             yield f"the copy of {view.table} {aggregate_id} stays at version {copy.version} of {row.version}"
     yield from (f"{view.table} has {row_id}, of which the log knows nothing" for row_id in (*rows, *copies))
 

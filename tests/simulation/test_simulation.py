@@ -95,7 +95,11 @@ async def nothing_is_lost(*_: Any) -> list[Any]:
 
 
 def an_older_copy_replaces_a_newer(patched: pytest.MonkeyPatch) -> None:
-    patched.setattr(Redis, "put", lambda redis, key, row: redis.rows.update({key: row}))
+    patched.setattr(Redis, "put", lambda redis, key, row: redis._copies.update({key: (redis.incarnation, row)}))
+
+
+def what_redis_had_is_read_when_it_has_lost_some(patched: pytest.MonkeyPatch) -> None:
+    patched.setattr(Redis, "is_renewed", property(lambda redis: redis.incarnation != b""))
 
 
 def a_lost_copy_is_not_made_again(patched: pytest.MonkeyPatch) -> None:
@@ -140,6 +144,7 @@ BREAKS: list[Break] = [
     the_checkpoint_moves_before_the_acknowledgements,
     an_emptied_partition_is_not_noticed,
     an_older_copy_replaces_a_newer,
+    what_redis_had_is_read_when_it_has_lost_some,
     a_lost_copy_is_not_made_again,
     what_waits_behind_poison_is_not_parked,
     a_repeated_command_is_refused_for_its_own_work,

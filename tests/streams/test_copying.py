@@ -64,6 +64,32 @@ async def test_the_mark_stays_before_what_another_worker_did_not_copy(kontor: Ko
     assert await mark(kontor) == (4, 4)
 
 
+class Late(Copier):
+    """Between commit and copy Redis was emptied, and everybody has heard of it."""
+
+    def __init__(self, kontor: Kontor) -> None:
+        super().__init__(kontor.reads, kontor.copies)
+        self.kontor = kontor
+
+    async def copy(self, *of_commit: Any) -> None:
+        await self.kontor.redis.delete(self.kontor.copies._key)
+        await self.kontor.copies.begin()
+        await super().copy(*of_commit)
+
+
+async def test_what_was_committed_before_redis_was_emptied_is_read_again_before_it_is_copied(kontor: Kontor) -> None:
+    """A newer row may have been committed, copied and emptied meanwhile."""
+    await receive(kontor, 2, (SKU,))
+    await apply_all(kontor, Late(kontor))
+    assert await copied_version(kontor) == 0
+    assert await mark(kontor) == (0, 4)
+    copier = Copier(kontor.reads, kontor.copies)
+    for _ in range(2):
+        await copier._look()
+    assert await copied_version(kontor) == 3
+    assert await mark(kontor) == (4, 4)
+
+
 async def test_noting_less_than_is_known_changes_nothing(kontor: Kontor) -> None:
     await receive(kontor, 2, (SKU,))
     await apply_all(kontor, Dying(kontor.reads, kontor.copies))

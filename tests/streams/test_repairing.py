@@ -78,7 +78,7 @@ async def test_a_copy_that_differs_is_taken_away(kontor: Kontor, relay: None) ->
     await follow(kontor)
     (row,) = (await kontor.reads.by_id(STOCK, [stock_item_id("A")])).values()
     await kontor.copies.forget(STOCK, [row.id])
-    await kontor.copies.copy(STOCK, [replace(row, on_hand=7)])
+    await kontor.copies.copy(STOCK, [replace(row, on_hand=7)], incarnation=kontor.copies.incarnation)
     assert await findings(kontor) == {("redis stock", "different")}
     await repair(kontor, await verify_all(kontor))
     assert await findings(kontor) == set()
