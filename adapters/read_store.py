@@ -23,11 +23,12 @@ from projections.view import Recorded, Row, View, folded
 
 R = TypeVar("R", bound=Row)
 
+# A server that died may have lost the commit that moved there: then the rows change again, and are to be copied again.
 _COPIED: Final = SQL(
     "UPDATE view_positions SET copied = m.until"
     " FROM unnest(%s::text[], %s::smallint[], %s::bigint[], %s::bigint[]) AS m (context, shard, since, until)"
     " WHERE view = %s AND view_positions.context = m.context AND view_positions.shard = m.shard"
-    " AND copied >= m.since AND copied < m.until RETURNING 1"
+    " AND copied >= m.since AND copied < m.until AND m.until <= position RETURNING 1"
 )
 
 

@@ -130,7 +130,8 @@ class CopiedRows(Protocol):
         """The rows last changed after a position, in that order."""
 
     async def note_copied(self, view: View[Any], spans: Mapping[Place, Span]) -> None:
-        """Rows changed between these positions are copied; where something before them is not, nothing is noted."""
+        """Rows changed between these positions are copied; nothing is noted where something before them is not, and
+        where the view does not stand there (any more)."""
 
 
 class Copies(Protocol):

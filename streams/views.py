@@ -35,8 +35,8 @@ class Copier:
     def __init__(self, reads: CopiedRows, copies: Copies) -> None:
         self._reads = reads
         self._copies = copies
-        # Per view and place, from where to where copies were made and it is not noted yet.
-        self._copied: dict[str, dict[Place, Span]] = {}
+        # Per incarnation, view and place, from where to where copies were made and it is not noted yet.
+        self._copied: dict[bytes, dict[str, dict[Place, Span]]] = {}
         # Up to where copies could not be made.
         self._failed: dict[tuple[str, Place], int] = {}
         # Where the marks stood when they were looked at last.
@@ -53,7 +53,7 @@ class Copier:
             if not await self._copies.copy(view, rows[start : start + COPY_ROWS], incarnation=incarnation):
                 self._failed |= {(view.table, place): until for place, (_, until) in spans.items()}
                 return
-        copied = self._copied.setdefault(view.table, {})
+        copied = self._copied.setdefault(incarnation, {}).setdefault(view.table, {})
         for place, (since, until) in spans.items():
             if self._failed.get((view.table, place), 0) <= since < until:
                 copied[place] = joined(copied.get(place), (since, until))
@@ -68,9 +68,10 @@ class Copier:
     async def _look(self) -> None:
         await self._copies.begin()
         followed = {each.table: each for view in VIEWS.values() for each in self._reads.followed(view)}
-        for table, view in followed.items():
-            if copied := self._copied.pop(table, None):
-                await self._reads.note_copied(view, copied)
+        copied = self._copied.pop(self._copies.incarnation, {})
+        self._copied.clear()  # those are gone
+        for table in followed.keys() & copied.keys():
+            await self._reads.note_copied(followed[table], copied[table])
         uncopied = await self._reads.uncopied()
         standing: dict[str, dict[Place, Span]] = {}
         for (table, context, shard), span in uncopied.items():

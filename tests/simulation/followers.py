@@ -221,13 +221,13 @@ class SimulatedRows:
         return sorted((row for row in rows if row.position > position), key=lambda row: row.position)[:limit]
 
     async def note_copied(self, view: View[Any], spans: Mapping[Place, Span]) -> None:
-        copied = self._database.rows["copied"]
+        copied, positions = self._database.rows["copied"], self._database.rows["position"]
         await self._database.commit(
             self._process,
             lambda: {
                 ("copied", (view.table, *place)): until
                 for place, (since, until) in spans.items()
-                if since <= copied.get((view.table, *place), 0) < until
+                if since <= copied.get((view.table, *place), 0) < until <= positions.get((view.table, *place), 0)
             },
             self._database.connections,
             durable=True,

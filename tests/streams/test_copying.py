@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from psycopg.sql import SQL
 
 from adapters.wiring import Kontor
 from domain.identity import shard_of, stock_item_id
@@ -88,6 +89,29 @@ async def test_what_was_committed_before_redis_was_emptied_is_read_again_before_
         await copier._look()
     assert await copied_version(kontor) == 3
     assert await mark(kontor) == (4, 4)
+
+
+async def test_what_was_copied_to_a_redis_that_was_emptied_is_not_noted(kontor: Kontor) -> None:
+    copier = Copier(kontor.reads, kontor.copies)
+    await receive(kontor, 2, (SKU,))
+    await apply_all(kontor, copier)
+    await kontor.redis.delete(kontor.copies._key)
+    await copier._look()
+    assert await mark(kontor) == (0, 4)
+    await copier._look()
+    assert await mark(kontor) == (4, 4)
+    assert await copied_version(kontor) == 3
+
+
+async def test_what_was_copied_and_lost_by_a_server_that_died_is_not_noted(kontor: Kontor) -> None:
+    """Rows and positions are not awaited on the disk: they come again, and so must their copies."""
+    copier = Copier(kontor.reads, kontor.copies)
+    await receive(kontor, 2, (SKU,))
+    await apply_all(kontor, copier)
+    rolled_back = SQL("UPDATE view_positions SET position = 2 WHERE view = %s AND shard = %s RETURNING 1")
+    await kontor.reads.fetch(rolled_back, [STOCK.table, PLACE[1]])
+    await copier._look()
+    assert await mark(kontor) == (0, 2)
 
 
 async def test_noting_less_than_is_known_changes_nothing(kontor: Kontor) -> None:
