@@ -89,9 +89,36 @@ class OpenKafkaTopics:
             starts, ends = await consumer.beginning_offsets(list(named)), await consumer.end_offsets(list(named))
             there = {each: offsets[named[each]] for each in named}
             there = {each: offset for each, offset in there.items() if starts[each] <= offset < ends[each]}
-            first = await _read(consumer, {each: starts[each] for each in there})
-            last = await _read(consumer, there)
+            first = await _read(consumer, {each: starts[each] for each in there}, self._prefix)
+            last = await _read(consumer, there, self._prefix)
             return {named[each]: (first[each], last[each]) for each in there if each in first and each in last}
+        finally:
+            await consumer.stop()
+
+    async def between(self, offsets: Mapping[Partition, tuple[int, int]]) -> dict[Partition, list[Linked]]:
+        unread = {self._named(partition): partition for partition in offsets}
+        found: dict[Partition, list[Linked]] = {partition: [] for partition in offsets}
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._servers, enable_auto_commit=False, auto_offset_reset="earliest"
+        )
+        await consumer.start()
+        try:
+            consumer.assign(list(unread))
+            for named, partition in unread.items():
+                consumer.seek(named, offsets[partition][0])
+            async with asyncio.timeout(READ_S_MAX):
+                while unread:
+                    batches = await consumer.getmany(*unread, timeout_ms=READ_WITHIN_MS)
+                    for named, messages in batches.items():
+                        last = offsets[unread[named]][1]
+                        read = (_linked(message, self._prefix) for message in messages if message.offset <= last)
+                        found[unread[named]] += [linked for linked in read if linked is not None]
+                        if messages[-1].offset >= last:
+                            del unread[named]
+                    if not batches:  # what a topic that was made again does not have would be waited for
+                        ends = await consumer.end_offsets(list(unread))
+                        unread = {each: unread[each] for each in unread if ends[each] > offsets[unread[each]][1]}
+            return found
         finally:
             await consumer.stop()
 
@@ -110,7 +137,9 @@ class OpenKafkaTopics:
         return TopicPartition(self._prefix + context, shard)
 
 
-async def _read(consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, Linked]:
+async def _read(
+    consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int], prefix: str
+) -> dict[TopicPartition, Linked]:
     """The records at these offsets, of those that are the relay's and still there. Raises TimeoutError."""
     if not offsets:
         return {}
@@ -122,7 +151,7 @@ async def _read(consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int
         while missing := offsets.keys() - seen.keys():
             batches = await consumer.getmany(timeout_ms=READ_WITHIN_MS)
             for partition, messages in batches.items():
-                seen.setdefault(partition, _linked(messages[0]))
+                seen.setdefault(partition, _linked(messages[0], prefix))
                 consumer.pause(partition)
             if not batches:
                 # A topic that was made again meanwhile has no such record, and would be waited for.
@@ -131,9 +160,9 @@ async def _read(consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int
     return {partition: linked for partition, linked in seen.items() if linked is not None}
 
 
-def _linked(message: Any) -> Linked | None:
+def _linked(message: Any, prefix: str) -> Linked | None:
     try:
-        return parsed(message.topic, message.partition, message.value, message.headers)
+        return parsed(message.topic.removeprefix(prefix), message.partition, message.value, message.headers)
     except NotOurs:
         return None
 

@@ -206,6 +206,10 @@ class OpenTopics(Protocol):
         """The first record of each partition, and the one at this offset; without those where one of them is not
         there or not the relay's."""
 
+    async def between(self, offsets: Mapping[Partition, tuple[int, int]]) -> dict[Partition, list[Linked]]:
+        """The records of each partition from the first offset up to and with the second; without those that are not
+        the relay's."""
+
     async def cut(self, before: Mapping[Partition, int]) -> None:
         """Take away all records before these offsets."""
 

@@ -45,7 +45,7 @@ async def send(
     topics: OpenTopics, records: Sequence[LogRecord], partitions: Partitions
 ) -> tuple[Partitions, list[Partition]]:
     """Send in order, wait for every acknowledgement; returns last position and offset of each partition touched,
-    and the partitions that were emptied or made again meanwhile.
+    and the partitions that were emptied or made again meanwhile, or have something else out of order between them.
 
     Raises one of TOPICS_AWAY; then some may have been stored, and all are to be sent again."""
     offsets = await topics.send(linked(records, partitions))
@@ -63,9 +63,22 @@ async def send(
         ends[partition] = (record.position, offset)
     # What others sent meanwhile, a deposed leader perhaps, may be into a new partition, and hide that it is one.
     emptied += [partition for partition in await not_there(topics, doubtful) if partition not in emptied]
+    # And it may go on after something that was cut off since.
+    between = {each: (before[1] + 1, ends[each][1]) for each, before in doubtful.items() if each not in emptied}
+    found = await topics.between(between) if between else {}
+    emptied += [partition for partition, its in found.items() if not is_in_order(doubtful[partition][0], its)]
     # Whoever stores these ends and dies before publishing again leaves the mark that it has to be done.
     ends.update({partition: (ends[partition][0], LOST) for partition in emptied})
     return ends, emptied
+
+
+def is_in_order(position: int, records: Sequence[Linked]) -> bool:
+    """Do these follow on what ends at this position, when what is repeated is left out?"""
+    for each in records:
+        if each.previous > position:
+            return False
+        position = max(position, each.record.position)
+    return True
 
 
 async def not_there(topics: OpenTopics, partitions: Partitions) -> list[Partition]:

@@ -123,6 +123,14 @@ class SimulatedTopics:
                 found[partition] = (stored.records[0], stored.records[offset - stored.first])
         return found
 
+    async def between(self, offsets: Mapping[Partition, tuple[int, int]]) -> dict[Partition, list[Linked]]:
+        await self._kafka.call(self._process)
+        found = {}
+        for partition, (since, until) in offsets.items():
+            stored = self._kafka.partitions[partition]
+            found[partition] = stored.records[max(since - stored.first, 0) : max(until + 1 - stored.first, 0)]
+        return found
+
     async def cut(self, before: Mapping[Partition, int]) -> None:
         for partition, offset in before.items():
             await self._kafka.call(self._process)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -25,6 +26,7 @@ from commands.catalogue import AddProduct
 from commands.handling import Actor
 from domain.identity import SHARDS
 from domain.money import Money
+from streams import publishing
 from streams.relay import Relay
 
 pytestmark = pytest.mark.servers
@@ -200,6 +202,62 @@ async def test_a_topic_made_again_and_filled_past_its_old_end_is_published_again
     assert is_chain(await on_kafka(kontor))
 
 
+async def test_what_a_deposed_leader_sends_out_of_order_is_published_again(kontor: Kontor, topics: None) -> None:
+    """It was on its way while the partition was cut and published again: what it follows on is gone."""
+    async with relaying(kontor):
+        await add_products(kontor, 20)
+        await until(lambda: caught_up(kontor))
+    await add_products(kontor, 100, tag="after")
+    last, strays = dict[int, list[int]](), list[Linked]()
+    for record in await kontor.log.after(0, limit=1000):
+        before = last.setdefault(record.shard, [])
+        if sum(position > 20 for position in before) == 2:  # the first of what is not published yet is not among them
+            strays.append(Linked(record, before[-1]))
+        before.append(record.position)
+    async with KafkaTopics(kontor.settings).open() as opened:
+        assert len(await opened.send(strays)) > SHARDS / 2
+    async with relaying(kontor):
+        await until(lambda: caught_up(kontor))
+        await until(lambda: complete(kontor, 120))
+    assert is_chain(await on_kafka(kontor))
+
+
+async def test_what_a_dead_leader_sent_and_did_not_note_is_left_where_it_is(kontor: Kontor, topics: None) -> None:
+    async with relaying(kontor):
+        await add_products(kontor, 20)
+        await until(lambda: caught_up(kontor))
+    await add_products(kontor, 100, tag="after")
+    records = await kontor.log.after(20, limit=1000)
+    async with KafkaTopics(kontor.settings).open() as opened:
+        last = {linked.record.shard: linked.record.position for linked in await on_kafka(kontor)}
+        partitions = {("catalogue", shard): (position, 0) for shard, position in last.items()}
+        await opened.send(publishing.linked(records[:60], partitions))
+    async with relaying(kontor):
+        await until(lambda: caught_up(kontor))
+    await add_products(kontor, 1, tag="last")
+    async with relaying(kontor):  # who leads begins with what has to be published again
+        await until(lambda: caught_up(kontor))
+    positions = [each.record.position for each in await on_kafka(kontor)]
+    assert Counter(Counter(positions).values()) == {1: 61, 2: 60}
+
+
+async def test_records_between_two_offsets_are_read_and_what_is_gone_is_not_waited_for(
+    kontor: Kontor, topics: None
+) -> None:
+    async with relaying(kontor):
+        await add_products(kontor, 100)
+        await until(lambda: caught_up(kontor))
+    records = await on_kafka(kontor)
+    shard = records[0].record.shard
+    its = [each for each in records if each.record.shard == shard]
+    async with KafkaTopics(kontor.settings).open() as opened:
+        at, nowhere = ("catalogue", shard), ("users", 3)
+        assert await opened.between({at: (1, 2), nowhere: (0, 9)}) == {at: its[1:3], nowhere: []}
+        assert await opened.between({at: (2, 1_000)}) == {at: its[2:]}
+        await opened.cut({at: 2})
+        assert await opened.between({at: (0, 2)}) == {at: its[2:3]}
+
+
 async def test_a_look_into_a_topic_that_is_made_again_meanwhile_does_not_wait_for_what_is_gone(
     kontor: Kontor, topics: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -209,11 +267,11 @@ async def test_a_look_into_a_topic_that_is_made_again_meanwhile_does_not_wait_fo
     ends = {("catalogue", linked.record.shard): 0 for linked in await on_kafka(kontor)}
     before, made_again = kafka_topics._read, list[None]()
 
-    async def read(consumer: Any, offsets: Any) -> Any:
+    async def read(*asked: Any) -> Any:
         if not made_again:
             made_again.append(None)
             await make_topic_again(kontor)
-        return await before(consumer, offsets)
+        return await before(*asked)
 
     async with KafkaTopics(kontor.settings).open() as opened:
         assert await opened.outermost(ends) != {}
