@@ -3,6 +3,9 @@
 A token names streams' ends as (context, shard, position). A view that stands at that position in that shard
 has applied everything up to it, because a partition is a chain. Readers are woken by NOTIFY, sent in the
 transaction that moves a view; a slow poll is there for a lost connection only.
+
+That transaction is not awaited on the disk: a server that dies may lose it, and views stand where they stood before.
+It closes all connections first, so what was known is forgotten with the one that listens.
 """
 
 from __future__ import annotations
@@ -84,6 +87,7 @@ class ViewPositions:
         self._responses = ResponseCache(0) if responses is None else responses  # an empty one is false
         self._known: dict[tuple[str, str, int], int] = {}
         self._moved = asyncio.Condition()
+        self.losses = 0  # of the connection that listens; what was known before the last one may not be so
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> ViewPositions:
@@ -117,8 +121,11 @@ class ViewPositions:
             self._moved.notify_all()
 
     async def _refresh(self) -> None:
+        losses = self.losses
         await self._store.generations.refresh()
-        await self._advance((await self._store.positions()).items())
+        positions = await self._store.positions()
+        if losses == self.losses:
+            await self._advance(positions.items())
 
     async def _listen(self) -> None:
         while True:
@@ -132,6 +139,8 @@ class ViewPositions:
                         await self._follow(connection)
             finally:
                 self._responses.distrust()
+                self.losses += 1
+                self._known.clear()
             log.warning("view_positions_connection_lost")
             await pause(POLL_S)
 

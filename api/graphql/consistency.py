@@ -21,6 +21,7 @@ from projections.view import View
 
 WAIT_MS: Final = 2_000
 WAIT_MS_MAX: Final = 5_000
+_INSTEAD: Final = "ask again, or without `Kontor-Require: fresh`."
 
 
 @dataclass(slots=True)
@@ -36,7 +37,7 @@ class Freshness:
     _served: int | None = None
     _waited_ms: int = 0
     _deadline: float | None = None
-    _read_any: bool = False
+    _losses: int | None = None  # when the first view was waited for
 
     @classmethod
     def asked_by(cls, headers: Mapping[str, str], positions: ViewPositions, reads: ReadStore) -> Freshness:
@@ -81,7 +82,8 @@ class Freshness:
         Raises StaleRead when it is spent and the request wants nothing older."""
         if not self.token.heads:
             return
-        self._read_any = True
+        if self._losses is None:
+            self._losses = self.positions.losses
         if self.positions.reached(view, self.token) or await self._wait(view):
             return
         self.stale = True
@@ -92,9 +94,20 @@ class Freshness:
             self._served = served if self._served is None else min(served, self._served)
         if self.fresh_only:
             raise StaleRead(
-                f"The view {view.name} has not applied what the token names within {self.wait_ms} ms; ask again, "
-                "or without `Kontor-Require: fresh`."
+                f"The view {view.name} has not applied what the token names within {self.wait_ms} ms; {_INSTEAD}"
             )
+
+    @property
+    def is_shaken(self) -> bool:
+        """Did PostgreSQL, or the connection to it, go away since views were waited for? They may have been read as
+        they stood before."""
+        return self._losses is not None and self._losses != self.positions.losses
+
+    def refused(self) -> StaleRead | None:
+        """Why what was read is not answered, where nothing older than the token is wanted."""
+        if self.fresh_only and self.is_shaken:
+            return StaleRead(f"PostgreSQL went away while this was read, and may have lost what was there; {_INSTEAD}")
+        return None
 
     async def _wait(self, view: View[Any]) -> bool:
         loop = asyncio.get_running_loop()
@@ -108,8 +121,13 @@ class Freshness:
 
     def report(self) -> dict[str, Any] | None:
         """For `extensions.consistency`: log positions asked for and served; None when nothing was asked for."""
-        if not self._read_any:
+        if self._losses is None:
             return None
         requested = max(head.position for head in self.token.heads)
         served = requested if self._served is None else self._served
-        return {"requested": requested, "served": served, "stale": self.stale, "waitedMs": self._waited_ms}
+        return {
+            "requested": requested,
+            "served": served,
+            "stale": self.stale or self.is_shaken,
+            "waitedMs": self._waited_ms,
+        }

@@ -18,6 +18,7 @@ from graphql import (
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
+from strawberry.types.graphql import OperationType
 
 from api.graphql.account_recovery import AccountRecoveryMutation
 from api.graphql.catalogue import CatalogueMutation, CatalogueQuery, product_by_id
@@ -92,11 +93,14 @@ class Gate(SchemaExtension):
     """Refuses what the request's headers make impossible to serve, and reports how fresh the answer is."""
 
     def on_operation(self) -> Iterator[None]:
-        """Raises the context's refusal before anything is parsed."""
+        """Raises the context's refusal before anything is parsed, and a query's when all of it was read."""
         context: RequestContext = self.execution_context.context
         if context.refusal is not None:
             raise context.refusal
         yield
+        refused = context.freshness.refused()
+        if refused is not None and self.execution_context.operation_type is OperationType.QUERY:
+            raise refused
 
     def get_results(self) -> dict[str, Any]:
         """`extensions.consistency`, when a token was passed."""

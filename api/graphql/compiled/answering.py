@@ -70,7 +70,8 @@ async def answer(
     try:
         async with time_limit(context):
             data = await _data(schema, tried, plan, values)
-        answered = ExecutionResult(data=data, errors=None, extensions=_extensions(tried))
+        if not tried.freshness.is_shaken:
+            answered = ExecutionResult(data=data, errors=None, extensions=_extensions(tried))
         if not tried.freshness.token.heads:  # a token is used once
             context.may_be_kept = tried.made_of
     except RootRefused as refused:
