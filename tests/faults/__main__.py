@@ -62,6 +62,7 @@ def main() -> int:
             with running_system(Path(tempfile.mkdtemp(prefix=f"{seed}-", dir=folder))) as system:
                 asyncio.run(_round(system, kept, seed, folder, long=given.long or given.trials >= LONG_FROM_TRIALS))
     except KeyboardInterrupt:
+        kept.closed = True
         print("interrupted; so far:", file=sys.stderr)
     _table({name: each for name, each in kept.outcomes.items() if each})
     print(f"ledgers, logs and outcomes: {folder}")
@@ -74,6 +75,7 @@ class Kept:
     def __init__(self, path: Path, names: Sequence[str]) -> None:
         self.outcomes: dict[str, dict[int, Outcome]] = {name: {} for name in names}
         self._path = path
+        self.closed = False  # what an interrupted trial says while it is taken down is no outcome
         for line in path.read_text().splitlines() if path.exists() else ():
             said = json.loads(line)
             if said["fault"] in self.outcomes:
@@ -91,6 +93,8 @@ async def _round(system: System, kept: Kept, seed: int, folder: Path, *, long: b
         try:
             outcome = await trial(system, FAULTS[name], seed, folder, long=long)
         except Exception as error:  # a trial that cannot be finished has failed; the next may not
+            if kept.closed:
+                return
             outcome = Outcome(other=[f"the trial ended: {error!r}"])
         kept.add(name, seed, outcome)
         print(f"{name} seed {seed}: {outcome.acknowledged} acknowledged, {len(outcome.violations)} violations,"
