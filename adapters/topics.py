@@ -71,56 +71,25 @@ class OpenKafkaTopics:
 
     async def ends(self, partitions: Iterable[Partition]) -> dict[Partition, int]:
         wanted = {self._named(partition): partition for partition in partitions}
-        consumer = AIOKafkaConsumer(bootstrap_servers=self._servers, enable_auto_commit=False)
-        await consumer.start()
-        try:
+        async with self._reading() as consumer:
             ends = await consumer.end_offsets(list(wanted))
-            return {partition: ends[named] for named, partition in wanted.items()}
-        finally:
-            await consumer.stop()
+        return {partition: ends[named] for named, partition in wanted.items()}
 
     async def outermost(self, offsets: Mapping[Partition, int]) -> dict[Partition, tuple[Linked, Linked]]:
         named = {self._named(partition): partition for partition in offsets}
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._servers, enable_auto_commit=False, max_partition_fetch_bytes=1
-        )
-        await consumer.start()
-        try:
+        async with self._reading(max_partition_fetch_bytes=1) as consumer:
             starts, ends = await consumer.beginning_offsets(list(named)), await consumer.end_offsets(list(named))
             there = {each: offsets[named[each]] for each in named}
             there = {each: offset for each, offset in there.items() if starts[each] <= offset < ends[each]}
-            first = await _read(consumer, {each: starts[each] for each in there}, self._prefix)
-            last = await _read(consumer, there, self._prefix)
-            return {named[each]: (first[each], last[each]) for each in there if each in first and each in last}
-        finally:
-            await consumer.stop()
+            first = await _read(consumer, {each: (starts[each], starts[each]) for each in there}, self._prefix)
+            last = await _read(consumer, {each: (offset, offset) for each, offset in there.items()}, self._prefix)
+        return {named[each]: (first[each][0], last[each][0]) for each in there if first[each] and last[each]}
 
     async def between(self, offsets: Mapping[Partition, tuple[int, int]]) -> dict[Partition, list[Linked]]:
-        unread = {self._named(partition): partition for partition in offsets}
-        found: dict[Partition, list[Linked]] = {partition: [] for partition in offsets}
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._servers, enable_auto_commit=False, auto_offset_reset="earliest"
-        )
-        await consumer.start()
-        try:
-            consumer.assign(list(unread))
-            for named, partition in unread.items():
-                consumer.seek(named, offsets[partition][0])
-            async with asyncio.timeout(READ_S_MAX):
-                while unread:
-                    batches = await consumer.getmany(*unread, timeout_ms=READ_WITHIN_MS)
-                    for named, messages in batches.items():
-                        last = offsets[unread[named]][1]
-                        read = (_linked(message, self._prefix) for message in messages if message.offset <= last)
-                        found[unread[named]] += [linked for linked in read if linked is not None]
-                        if messages[-1].offset >= last:
-                            del unread[named]
-                    if not batches:  # what a topic that was made again does not have would be waited for
-                        ends = await consumer.end_offsets(list(unread))
-                        unread = {each: unread[each] for each in unread if ends[each] > offsets[unread[each]][1]}
-            return found
-        finally:
-            await consumer.stop()
+        named = {self._named(partition): partition for partition in offsets}
+        async with self._reading(auto_offset_reset="earliest") as consumer:
+            found = await _read(consumer, {each: offsets[named[each]] for each in named}, self._prefix)
+        return {named[each]: its for each, its in found.items()}
 
     async def cut(self, before: Mapping[Partition, int]) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=self._servers)
@@ -132,32 +101,47 @@ class OpenKafkaTopics:
         finally:
             await admin.close()
 
+    @asynccontextmanager
+    async def _reading(self, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
+        consumer = AIOKafkaConsumer(bootstrap_servers=self._servers, enable_auto_commit=False, **options)
+        await consumer.start()
+        try:
+            yield consumer
+        finally:
+            await consumer.stop()
+
     def _named(self, partition: Partition) -> TopicPartition:
         context, shard = partition
         return TopicPartition(self._prefix + context, shard)
 
 
 async def _read(
-    consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int], prefix: str
-) -> dict[TopicPartition, Linked]:
-    """The records at these offsets, of those that are the relay's and still there. Raises TimeoutError."""
+    consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, tuple[int, int]], prefix: str
+) -> dict[TopicPartition, list[Linked]]:
+    """The records from the first offset up to and with the second, of those that are the relay's and still there.
+
+    Raises TimeoutError."""
+    found: dict[TopicPartition, list[Linked]] = {partition: [] for partition in offsets}
     if not offsets:
-        return {}
+        return found
     consumer.assign(list(offsets))
-    for partition, offset in offsets.items():
-        consumer.seek(partition, offset)
-    seen: dict[TopicPartition, Linked | None] = {}
+    for partition, (first, _) in offsets.items():
+        consumer.seek(partition, first)
+    unread = set(offsets)
     async with asyncio.timeout(READ_S_MAX):
-        while missing := offsets.keys() - seen.keys():
-            batches = await consumer.getmany(timeout_ms=READ_WITHIN_MS)
+        while unread:
+            batches = await consumer.getmany(*unread, timeout_ms=READ_WITHIN_MS)
             for partition, messages in batches.items():
-                seen.setdefault(partition, _linked(messages[0], prefix))
-                consumer.pause(partition)
+                first, last = offsets[partition]
+                read = (_linked(message, prefix) for message in messages if first <= message.offset <= last)
+                found[partition] += [linked for linked in read if linked is not None]
+                if messages[-1].offset >= last:
+                    unread.discard(partition)
             if not batches:
                 # A topic that was made again meanwhile has no such record, and would be waited for.
-                ends = await consumer.end_offsets(list(missing))
-                seen |= {partition: None for partition in missing if ends[partition] <= offsets[partition]}
-    return {partition: linked for partition, linked in seen.items() if linked is not None}
+                ends = await consumer.end_offsets(list(unread))
+                unread = {partition for partition in unread if ends[partition] > offsets[partition][1]}
+    return found
 
 
 def _linked(message: Any, prefix: str) -> Linked | None:
