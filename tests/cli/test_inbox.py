@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import smtplib
-import socket
 import subprocess
 import sys
 import time
@@ -30,6 +29,7 @@ from cli.stack.state import State, own_record
 from cli.status import as_object, overview
 from commands.ports import Mail
 from tests.conftest import ROOT
+from tests.gateways import free_port
 
 COMMAND = [sys.executable, "-m", "cli.main", "inbox"]
 MAIL = Mail(
@@ -90,12 +90,6 @@ class Running:
 
     async def mails(self, query: str = "") -> list[dict[str, Any]]:
         return list(json.loads((await self.get(f"/mails{query}"))[2]))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

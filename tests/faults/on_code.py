@@ -25,7 +25,6 @@ from adapters.settings import Settings
 from adapters.wiring import Kontor, open_kontor
 from cli.demo import load_demo
 from cli.processes import environment_of
-from cli.stack.ports import CHOSEN_FROM, is_free
 from cli.stack.process import Spec
 from domain import CONTEXTS
 from domain.identity import stock_item_id
@@ -33,6 +32,7 @@ from streams.verification import Finding, Verdict
 from tests.conftest import ROOT
 from tests.faults.scene import Scene
 from tests.faults.system import System
+from tests.gateways import free_port
 
 NEW_SKUS: Final = 3
 OLD_WORKER: Final = "worker of the old code"
@@ -57,7 +57,7 @@ CHANGES: Final = (
 async def installation_of_its_own(system: System, seed: int) -> AsyncIterator[tuple[str, Settings]]:
     """A database, topics, a group and processes of its own, on the same servers; where its API is, and its settings."""
     name, whole = f"faults{seed}x{random.randrange(10**6)}", system.settings
-    port = _free_port()
+    port = free_port()
     settings = whole.model_copy(
         update={
             "postgres_url": whole.postgres_url.rpartition("/")[0] + f"/{name}",
@@ -99,7 +99,7 @@ async def installation_of_its_own(system: System, seed: int) -> AsyncIterator[tu
 async def new_code_beside_the_old(scene: Scene) -> None:
     """A new API appends, the old worker parks what it cannot read; a new worker takes over and applies it."""
     source = _new_source(scene)
-    port = _free_port()
+    port = free_port()
     variables = environment_of(scene.settings) | {"KONTOR_HTTP_PORT": str(port)}
     await scene.system.started("api of the new code", _of(source, scene, "api", variables))
     skus = [scene.crowd.sku(900 + number) for number in range(NEW_SKUS)]
@@ -161,8 +161,3 @@ def _new_source(scene: Scene) -> Path:
 
 def _of(source: Path, scene: Scene, program: str, variables: dict[str, str]) -> Spec:
     return replace(scene.system.program(program, variables, called=f"{program} of the new code"), cwd=source)
-
-
-def _free_port() -> int:
-    """Any: of systems side by side each would take the first."""
-    return next(port for port in random.sample(CHOSEN_FROM, k=len(CHOSEN_FROM)) if is_free(port))

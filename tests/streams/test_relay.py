@@ -72,6 +72,13 @@ async def caught_up(kontor: Kontor) -> bool:
     return await checkpoint(kontor) == await kontor.log.end()
 
 
+async def publish_products(kontor: Kontor, count: int) -> None:
+    """They are in the topic, and no relay runs any more."""
+    async with relaying(kontor):
+        await add_products(kontor, count)
+        await until(lambda: caught_up(kontor))
+
+
 async def on_kafka(kontor: Kontor) -> list[Linked]:
     """All records of the catalogue's topic, partition after partition."""
     consumer = AIOKafkaConsumer(bootstrap_servers=kontor.settings.kafka_url, enable_auto_commit=False)
@@ -141,9 +148,7 @@ async def test_a_leader_whose_epoch_is_over_cannot_move_the_checkpoint(kontor: K
 
 
 async def test_a_topic_deleted_and_made_again_is_published_again_in_order(kontor: Kontor) -> None:
-    async with relaying(kontor):
-        await add_products(kontor, 100)
-        await until(lambda: caught_up(kontor))
+    await publish_products(kontor, 100)
     await delete_topic(kontor)
     await add_products(kontor, 20, tag="meanwhile")
     async with relaying(kontor):
@@ -188,9 +193,7 @@ async def test_a_topic_made_again_under_a_running_relay_is_published_again(konto
 
 async def test_a_topic_made_again_and_filled_past_its_old_end_is_published_again(kontor: Kontor, topics: None) -> None:
     """As by a leader that died after sending and before noting it: the ends alone show nothing."""
-    async with relaying(kontor):
-        await add_products(kontor, 20)
-        await until(lambda: caught_up(kontor))
+    await publish_products(kontor, 20)
     shards = {linked.record.shard for linked in await on_kafka(kontor)}
     await make_topic_again(kontor)
     async with producer(kontor.settings.kafka_url) as sending:
@@ -204,9 +207,7 @@ async def test_a_topic_made_again_and_filled_past_its_old_end_is_published_again
 
 async def test_what_a_deposed_leader_sends_out_of_order_is_published_again(kontor: Kontor, topics: None) -> None:
     """It was on its way while the partition was cut and published again: what it follows on is gone."""
-    async with relaying(kontor):
-        await add_products(kontor, 20)
-        await until(lambda: caught_up(kontor))
+    await publish_products(kontor, 20)
     await add_products(kontor, 100, tag="after")
     last, strays = dict[int, list[int]](), list[Linked]()
     for record in await kontor.log.after(0, limit=1000):
@@ -223,9 +224,7 @@ async def test_what_a_deposed_leader_sends_out_of_order_is_published_again(konto
 
 
 async def test_what_a_dead_leader_sent_and_did_not_note_is_left_where_it_is(kontor: Kontor, topics: None) -> None:
-    async with relaying(kontor):
-        await add_products(kontor, 20)
-        await until(lambda: caught_up(kontor))
+    await publish_products(kontor, 20)
     await add_products(kontor, 100, tag="after")
     records = await kontor.log.after(20, limit=1000)
     async with KafkaTopics(kontor.settings).open() as opened:
@@ -244,9 +243,7 @@ async def test_what_a_dead_leader_sent_and_did_not_note_is_left_where_it_is(kont
 async def test_records_between_two_offsets_are_read_and_what_is_gone_is_not_waited_for(
     kontor: Kontor, topics: None
 ) -> None:
-    async with relaying(kontor):
-        await add_products(kontor, 100)
-        await until(lambda: caught_up(kontor))
+    await publish_products(kontor, 100)
     records = await on_kafka(kontor)
     shard = records[0].record.shard
     its = [each for each in records if each.record.shard == shard]
@@ -261,9 +258,7 @@ async def test_records_between_two_offsets_are_read_and_what_is_gone_is_not_wait
 async def test_a_look_into_a_topic_that_is_made_again_meanwhile_does_not_wait_for_what_is_gone(
     kontor: Kontor, topics: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with relaying(kontor):
-        await add_products(kontor, 20)
-        await until(lambda: caught_up(kontor))
+    await publish_products(kontor, 20)
     ends = {("catalogue", linked.record.shard): 0 for linked in await on_kafka(kontor)}
     before, made_again = kafka_topics._read, list[None]()
 
@@ -283,9 +278,7 @@ async def test_a_look_into_a_topic_that_is_made_again_meanwhile_does_not_wait_fo
 async def test_a_relay_that_dies_while_publishing_again_begins_again(
     kontor: Kontor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with relaying(kontor):
-        await add_products(kontor, 100)
-        await until(lambda: caught_up(kontor))
+    await publish_products(kontor, 100)
     await delete_topic(kontor)
     died = asyncio.Event()
 
