@@ -21,8 +21,8 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from pwdlib.hashers.bcrypt import BcryptHasher
 
 from adapters.password_scheme import Argon2, PasswordScheme
+from commands.passwords import PASSWORD_BYTES_MAX
 from commands.ports import Overloaded
-from commands.users import PASSWORD_BYTES_MAX
 
 T = TypeVar("T")
 log = structlog.get_logger()

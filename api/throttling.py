@@ -18,8 +18,9 @@ import structlog
 from adapters.rate_limits import Rate, Share
 from adapters.wiring import Kontor
 from commands.account_recovery import RequestPasswordReset, ResetPassword, VerifyEmail
+from commands.credentials import ChangePassword, ConfirmMfa, DisableMfa
 from commands.handling import Actor
-from commands.users import ChangePassword, ConfirmMfa, DisableMfa, SignIn
+from commands.sessions import SignIn
 from domain.errors import BadCredentials, DomainError, RateLimited
 
 log = structlog.get_logger()

@@ -32,6 +32,16 @@ from commands.categories import (
     remove_category,
     update_category,
 )
+from commands.credentials import (
+    ChangePassword,
+    ConfirmMfa,
+    DisableMfa,
+    EnableMfa,
+    change_password,
+    confirm_mfa,
+    disable_mfa,
+    enable_mfa,
+)
 from commands.handling import Command, admin, anyone, integrator, signed_in, staff, system
 from commands.inventory import (
     AdjustStock,
@@ -72,28 +82,17 @@ from commands.payments import (
     refund_payment,
     void_payment,
 )
+from commands.sessions import SignIn, SignOut, sign_in, sign_out
 from commands.users import (
-    ChangePassword,
-    ConfirmMfa,
-    DisableMfa,
-    EnableMfa,
     EraseUser,
     GrantRole,
     RegisterUser,
     RevokeRole,
-    SignIn,
-    SignOut,
     UpdateProfile,
-    change_password,
-    confirm_mfa,
-    disable_mfa,
-    enable_mfa,
     erase_user,
     grant_role,
     register_user,
     revoke_role,
-    sign_in,
-    sign_out,
     update_profile,
 )
 from commands.webhooks import (

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from commands.credentials import replace_password
 from commands.handling import Result, Work
+from commands.passwords import require_strong
 from commands.ports import TokenPurpose
-from commands.users import address_id, normal_email, replace_password, require_strong
+from commands.users import address_id, normal_email
 from domain.errors import Invalid
 from domain.identity import request_in_minute
 from domain.users import User

@@ -24,6 +24,7 @@ from api.graphql.account_recovery import AccountRecoveryMutation
 from api.graphql.catalogue import CatalogueMutation, CatalogueQuery, product_by_id
 from api.graphql.categories import CategoriesMutation, CategoriesQuery, category_by_id
 from api.graphql.context import Info, RequestContext, parsed_id
+from api.graphql.credentials import CredentialsMutation
 from api.graphql.descriptions import describe
 from api.graphql.documents import Documents
 from api.graphql.events import EventsQuery
@@ -34,7 +35,7 @@ from api.graphql.orders import OrdersMutation, OrdersQuery, order_by_id
 from api.graphql.resolvers import resolver
 from api.graphql.sales import SalesQuery
 from api.graphql.scalars import SCALARS, ConsistencyToken
-from api.graphql.sessions import SessionsQuery
+from api.graphql.sessions import SessionsMutation, SessionsQuery
 from api.graphql.shape import TOKENS_MAX
 from api.graphql.sockets import OverSocket, told
 from api.graphql.subscriptions import Subscription
@@ -73,7 +74,9 @@ class Query(
 
 @strawberry.type(description="What can be done.")
 class Mutation(
+    SessionsMutation,
     UsersMutation,
+    CredentialsMutation,
     AccountRecoveryMutation,
     CatalogueMutation,
     CategoriesMutation,

@@ -1,14 +1,47 @@
-"""One's own sessions: which devices are signed in, and which of them asks."""
+"""Signing in and out; one's own sessions: which devices are signed in, and which of them asks."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
+from uuid import UUID
 
 import strawberry
 
-from api.graphql.context import Info
+from adapters.access_tokens import ACCESS_TOKEN_S
+from api.graphql.context import Info, RequestContext, parsed_id
+from api.graphql.receipts import OkPayload, UserError, answered
 from api.graphql.resolvers import resolver
+from api.graphql.users import User
+from api.throttling import RefreshTokens, throttled
 from commands.handling import signed_in
+from commands.sessions import SignIn, SignOut
+from domain import users as domain
+from domain.errors import BadCredentials, DomainError
+
+NO_SESSION: Final = UUID(int=0)
+
+
+@strawberry.type(description="What a signed-in client holds.")
+class Tokens:
+    access_token: str = strawberry.field(description="Send it as `Authorization: Bearer`.")
+    refresh_token: str = strawberry.field(description="Good once, for the next pair of tokens.")
+    expires_in: int = strawberry.field(description="Seconds until the access token expires.")
+
+
+@strawberry.type(description="The answer to signing in.")
+class SignInPayload:
+    ok: bool = strawberry.field(description="Is the caller signed in?")
+    user_errors: list[UserError] = strawberry.field(description="Why not; empty when it worked.")
+    tokens: Tokens | None = strawberry.field(description="The new tokens.")
+    user: User | None = strawberry.field(description="Who signed in.")
+
+
+@strawberry.input(description="Who signs in.")
+class SignInInput:
+    email: str = strawberry.field(description="The account's address.")
+    password: str = strawberry.field(description="Its password.")
+    mfa_code: str | None = strawberry.field(default=None, description="A code of time or recovery, where it needs one.")
 
 
 @strawberry.type(description="A device that is signed in.")
@@ -18,6 +51,16 @@ class Session:
     last_used_at: datetime = strawberry.field(description="When it last got new tokens.")
     user_agent: str | None = strawberry.field(description="What the device said of itself; null where it said nothing.")
     current: bool = strawberry.field(description="Is this the session of the access token that asks?")
+
+
+def signed_in_payload(
+    context: RequestContext, user: domain.User, *, session_id: UUID, refresh_token: str
+) -> SignInPayload:
+    """The account with a fresh pair of tokens."""
+    kontor = context.kontor
+    access_token = kontor.access_tokens.issue(user.id, user.roles, session_id, now=kontor.ports.clock.now())
+    tokens = Tokens(access_token=access_token, refresh_token=refresh_token, expires_in=ACCESS_TOKEN_S)
+    return SignInPayload(ok=True, user_errors=[], tokens=tokens, user=User.of_aggregate(user))
 
 
 @strawberry.type
@@ -40,3 +83,42 @@ class SessionsQuery:
             )
             for session in await context.kontor.sessions.listed(user_id, now=now)
         ]
+
+
+@strawberry.type
+class SessionsMutation:
+    @resolver("Sign in with e-mail address and password.")
+    async def sign_in(self, info: Info, input: SignInInput) -> SignInPayload:
+        """See `commands.sessions.sign_in`. Takes no idempotency key: tokens are never stored, so never repeated."""
+        context = info.context
+        request = SignIn(
+            email=input.email, password=input.password, mfa_code=input.mfa_code, user_agent=context.user_agent
+        )
+        try:
+            async with throttled(context.kontor, request, actor=context.actor, address=context.address):
+                outcome = await context.kontor.pipeline.execute(request, actor=context.actor)
+        except DomainError as error:
+            return SignInPayload(ok=False, user_errors=[UserError.of(error)], tokens=None, user=None)
+        assert isinstance(outcome.aggregate, domain.User), outcome.command_id
+        session_id, refresh_token = UUID(outcome.secret["session_id"]), outcome.secret["refresh_token"]
+        return signed_in_payload(context, outcome.aggregate, session_id=session_id, refresh_token=refresh_token)
+
+    @resolver("Exchange a refresh token for new tokens. Used twice, it ends the session.")
+    async def refresh_tokens(self, info: Info, refresh_token: str) -> SignInPayload:
+        """See `adapters.sessions.SessionTable.rotate`."""
+        context = info.context
+        try:
+            async with throttled(context.kontor, RefreshTokens(), actor=context.actor, address=context.address):
+                user_id, session_id, fresh = await context.kontor.sessions.rotate(refresh_token)
+            user = (await context.kontor.store.load([user_id])).get(user_id, (None, None))[0]
+            if not isinstance(user, domain.User) or user.erased:
+                raise BadCredentials("The account of this refresh token does not exist any more; register anew.")
+        except DomainError as error:
+            return SignInPayload(ok=False, user_errors=[UserError.of(error)], tokens=None, user=None)
+        return signed_in_payload(context, user, session_id=session_id, refresh_token=fresh)
+
+    @resolver("End one of one's own sessions; without an id, all of them.")
+    async def sign_out(self, info: Info, session_id: strawberry.ID | None = None) -> OkPayload:
+        """See `commands.sessions.sign_out`. An id that is none ends nothing."""
+        request = SignOut(session_id=None if session_id is None else parsed_id(session_id) or NO_SESSION)
+        return OkPayload.of(await answered(info.context, lambda: request, None))

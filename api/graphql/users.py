@@ -1,4 +1,4 @@
-"""Accounts: who one is, registering, signing in. Names and addresses are opened only where they are asked for."""
+"""Accounts: who one is, registering. Names and addresses are opened only where they are asked for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from uuid import UUID
 import strawberry
 from psycopg.sql import SQL, Composed
 
-from adapters.access_tokens import ACCESS_TOKEN_S
 from api.graphql.context import Info, RequestContext, parsed_id, required_id
 from api.graphql.cursors import COUNT_MAX, PageInfo, decoded, page_of, page_size
 from api.graphql.node import Node
@@ -18,24 +17,10 @@ from api.graphql.order_search import OrderFilter
 from api.graphql.receipts import Answer, OkPayload, Receipt, UserError, answered
 from api.graphql.resolvers import resolver
 from api.graphql.scalars import ConsistencyToken
-from api.throttling import RefreshTokens, throttled
 from commands.handling import anyone, signed_in, staff
-from commands.users import (
-    ChangePassword,
-    ConfirmMfa,
-    DisableMfa,
-    EnableMfa,
-    EraseUser,
-    GrantRole,
-    RegisterUser,
-    RevokeRole,
-    SignIn,
-    SignOut,
-    UpdateProfile,
-    normal_email,
-)
+from commands.users import EraseUser, GrantRole, RegisterUser, RevokeRole, UpdateProfile, normal_email
 from domain import users as domain
-from domain.errors import BadCredentials, DomainError, Invalid
+from domain.errors import Invalid
 from domain.identity import UserId, email_claim_id
 from domain.users import Role
 from projections.users import USERS, UserRow
@@ -46,7 +31,6 @@ if TYPE_CHECKING:
 strawberry.enum(Role, description="What an account may do.")
 # Shown in place of what a destroyed key has made unreadable for ever.
 ERASED: Final = "(erased)"
-NO_SESSION: Final = UUID(int=0)
 
 
 @strawberry.type(description="A person with an account.")
@@ -124,13 +108,6 @@ class UserConnection:
         return await info.context.kontor.reads.count(USERS, *_among(self.only), at_most=COUNT_MAX)
 
 
-@strawberry.type(description="What a signed-in client holds.")
-class Tokens:
-    access_token: str = strawberry.field(description="Send it as `Authorization: Bearer`.")
-    refresh_token: str = strawberry.field(description="Good once, for the next pair of tokens.")
-    expires_in: int = strawberry.field(description="Seconds until the access token expires.")
-
-
 @strawberry.type(description="The answer about an account.")
 class UserPayload:
     ok: bool = strawberry.field(description="Was it done?")
@@ -149,48 +126,11 @@ class UserPayload:
         )
 
 
-@strawberry.type(description="The answer to signing in.")
-class SignInPayload:
-    ok: bool = strawberry.field(description="Is the caller signed in?")
-    user_errors: list[UserError] = strawberry.field(description="Why not; empty when it worked.")
-    tokens: Tokens | None = strawberry.field(description="The new tokens.")
-    user: User | None = strawberry.field(description="Who signed in.")
-
-
-@strawberry.type(description="The answer about a second factor.")
-class MfaPayload:
-    ok: bool = strawberry.field(description="Was it done?")
-    user_errors: list[UserError] = strawberry.field(description="Why not; empty when it was done.")
-    receipt: Receipt | None = strawberry.field(description="What was stored.")
-    provisioning_uri: str | None = strawberry.field(description="For an authenticator, as a QR code. Told once.")
-    recovery_codes: list[str] | None = strawberry.field(description="Each good once, without it. Told once.")
-
-    @classmethod
-    def of(cls, answer: Answer) -> MfaPayload:
-        """The answer in the contract's shape."""
-        secret = answer.outcome.secret if answer.outcome else {}
-        codes = secret.get("recovery_codes")
-        return cls(
-            ok=answer.ok,
-            user_errors=answer.errors,
-            receipt=answer.receipt,
-            provisioning_uri=secret.get("provisioning_uri"),
-            recovery_codes=codes.split("\n") if codes else None,
-        )
-
-
 @strawberry.input(description="A new account.")
 class RegisterUserInput:
     email: str = strawberry.field(description="An address without an account.")
     name: str = strawberry.field(description="What to call the person.")
     password: str = strawberry.field(description="10 characters to 72 bytes.")
-
-
-@strawberry.input(description="Who signs in.")
-class SignInInput:
-    email: str = strawberry.field(description="The account's address.")
-    password: str = strawberry.field(description="Its password.")
-    mfa_code: str | None = strawberry.field(default=None, description="A code of time or recovery, where it needs one.")
 
 
 async def searched(context: RequestContext, text: str) -> list[UUID]:
@@ -230,16 +170,6 @@ async def user_row(
     """None for one that does not exist or is not the actor's to see."""
     context.freshness.require(consistent_with)
     return await _seen(context, parsed_id(id))
-
-
-def signed_in_payload(
-    context: RequestContext, user: domain.User, *, session_id: UUID, refresh_token: str
-) -> SignInPayload:
-    """The account with a fresh pair of tokens."""
-    kontor = context.kontor
-    access_token = kontor.access_tokens.issue(user.id, user.roles, session_id, now=kontor.ports.clock.now())
-    tokens = Tokens(access_token=access_token, refresh_token=refresh_token, expires_in=ACCESS_TOKEN_S)
-    return SignInPayload(ok=True, user_errors=[], tokens=tokens, user=User.of_aggregate(user))
 
 
 @strawberry.type
@@ -293,42 +223,6 @@ class UsersMutation:
         request = RegisterUser(email=input.email, name=input.name, password=input.password)
         return UserPayload.of(await answered(info.context, lambda: request, idempotency_key))
 
-    @resolver("Sign in with e-mail address and password.")
-    async def sign_in(self, info: Info, input: SignInInput) -> SignInPayload:
-        """See `commands.users.sign_in`. Takes no idempotency key: tokens are never stored, so never repeated."""
-        context = info.context
-        request = SignIn(
-            email=input.email, password=input.password, mfa_code=input.mfa_code, user_agent=context.user_agent
-        )
-        try:
-            async with throttled(context.kontor, request, actor=context.actor, address=context.address):
-                outcome = await context.kontor.pipeline.execute(request, actor=context.actor)
-        except DomainError as error:
-            return SignInPayload(ok=False, user_errors=[UserError.of(error)], tokens=None, user=None)
-        assert isinstance(outcome.aggregate, domain.User), outcome.command_id
-        session_id, refresh_token = UUID(outcome.secret["session_id"]), outcome.secret["refresh_token"]
-        return signed_in_payload(context, outcome.aggregate, session_id=session_id, refresh_token=refresh_token)
-
-    @resolver("Exchange a refresh token for new tokens. Used twice, it ends the session.")
-    async def refresh_tokens(self, info: Info, refresh_token: str) -> SignInPayload:
-        """See `adapters.sessions.SessionTable.rotate`."""
-        context = info.context
-        try:
-            async with throttled(context.kontor, RefreshTokens(), actor=context.actor, address=context.address):
-                user_id, session_id, fresh = await context.kontor.sessions.rotate(refresh_token)
-            user = (await context.kontor.store.load([user_id])).get(user_id, (None, None))[0]
-            if not isinstance(user, domain.User) or user.erased:
-                raise BadCredentials("The account of this refresh token does not exist any more; register anew.")
-        except DomainError as error:
-            return SignInPayload(ok=False, user_errors=[UserError.of(error)], tokens=None, user=None)
-        return signed_in_payload(context, user, session_id=session_id, refresh_token=fresh)
-
-    @resolver("End one of one's own sessions; without an id, all of them.")
-    async def sign_out(self, info: Info, session_id: strawberry.ID | None = None) -> OkPayload:
-        """See `commands.users.sign_out`. An id that is none ends nothing."""
-        request = SignOut(session_id=None if session_id is None else parsed_id(session_id) or NO_SESSION)
-        return OkPayload.of(await answered(info.context, lambda: request, None))
-
     @resolver("Change one's own name or address.")
     async def update_profile(
         self,
@@ -340,26 +234,6 @@ class UsersMutation:
         """See `commands.users.update_profile`."""
         request = UpdateProfile(name=name, email=email)
         return UserPayload.of(await answered(info.context, lambda: request, idempotency_key))
-
-    @resolver("Change one's own password. Every session ends.")
-    async def change_password(self, info: Info, current: str, new: str) -> OkPayload:
-        """See `commands.users.change_password`."""
-        return OkPayload.of(await answered(info.context, lambda: ChangePassword(current=current, new=new), None))
-
-    @resolver("Ask for a second factor; it counts once a code has confirmed it.")
-    async def enable_mfa(self, info: Info) -> MfaPayload:
-        """See `commands.users.enable_mfa`."""
-        return MfaPayload.of(await answered(info.context, EnableMfa, None))
-
-    @resolver("Show that the authenticator works: from now on signing in needs a code.")
-    async def confirm_mfa(self, info: Info, code: str) -> MfaPayload:
-        """See `commands.users.confirm_mfa`."""
-        return MfaPayload.of(await answered(info.context, lambda: ConfirmMfa(code=code), None))
-
-    @resolver("Give the second factor up.")
-    async def disable_mfa(self, info: Info, code: str) -> OkPayload:
-        """See `commands.users.disable_mfa`."""
-        return OkPayload.of(await answered(info.context, lambda: DisableMfa(code=code), None))
 
     @resolver("Let an account do more; for ADMIN.")
     async def grant_role(

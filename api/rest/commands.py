@@ -26,7 +26,7 @@ from api.rest.forms import PUBLIC, command_of, form_of, json_schema
 from api.security import actor_of
 from api.throttling import throttled
 from commands.handling import Command, Outcome
-from commands.users import SignIn
+from commands.sessions import SignIn
 from domain.errors import NotFound
 from domain.users import User
 

@@ -17,8 +17,8 @@ from adapters.password_scheme import Argon2, Bcrypt, PasswordScheme, password_sc
 from adapters.passwords import PasswordTable
 from adapters.settings import Settings
 from adapters.wiring import Kontor
+from commands.passwords import PASSWORD_BYTES_MAX
 from commands.ports import Overloaded
-from commands.users import PASSWORD_BYTES_MAX
 
 QUICK = Argon2(memory_kib=64, passes=1, lanes=1)
 LONGEST = "ü" * (PASSWORD_BYTES_MAX // 2)

@@ -18,7 +18,8 @@ from api.graphql.context import RequestContext
 from api.graphql.schema import schema
 from commands.handling import ANONYMOUS, Actor, Outcome
 from commands.ports import TokenPurpose
-from commands.users import EraseUser, RegisterUser, SignIn, UpdateProfile
+from commands.sessions import SignIn
+from commands.users import EraseUser, RegisterUser, UpdateProfile
 from domain.errors import AlreadyExists, BadCredentials, IllegalTransition
 from domain.identity import SHARDS, UserId, email_claim_id
 from domain.users import Role, User

@@ -14,8 +14,10 @@ from adapters.master_keys import WrongMasterKey
 from adapters.mfa import STEP_S, code_at
 from adapters.settings import Settings
 from adapters.wiring import Kontor, open_kontor
+from commands.credentials import ConfirmMfa, EnableMfa
 from commands.handling import ANONYMOUS, Actor
-from commands.users import ConfirmMfa, EnableMfa, RegisterUser, SignIn
+from commands.sessions import SignIn
+from commands.users import RegisterUser
 from domain.errors import AlreadyExists, IdempotencyKeyMismatch
 from domain.users import Role, User
 from tests.cli.given import run_kontor

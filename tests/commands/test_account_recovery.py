@@ -12,9 +12,11 @@ import pytest
 from adapters.memory import MemoryEffects
 from adapters.memory_tokens import MemoryAccountTokens
 from commands.account_recovery import EFFECT, GOOD_FOR, RequestPasswordReset, ResetPassword, VerifyEmail
+from commands.credentials import ChangePassword, ConfirmMfa, EnableMfa
 from commands.handling import ANONYMOUS, Actor, Outcome
 from commands.ports import TokenPurpose
-from commands.users import ChangePassword, ConfirmMfa, EnableMfa, EraseUser, RegisterUser, SignIn, UpdateProfile
+from commands.sessions import SignIn
+from commands.users import EraseUser, RegisterUser, UpdateProfile
 from domain.errors import BadCredentials, Invalid, MfaRequired, WeakPassword
 from domain.identity import UserId, email_claim_id
 from tests.given import PASSWORD, InMemory

@@ -8,21 +8,11 @@ from uuid import UUID
 
 import pytest
 
+from commands.credentials import ChangePassword, ConfirmMfa, DisableMfa, EnableMfa
 from commands.handling import ANONYMOUS, Actor, Outcome
 from commands.orders import PlaceOrder, WantedLine
-from commands.users import (
-    ChangePassword,
-    ConfirmMfa,
-    DisableMfa,
-    EnableMfa,
-    EraseUser,
-    GrantRole,
-    RegisterUser,
-    RevokeRole,
-    SignIn,
-    SignOut,
-    UpdateProfile,
-)
+from commands.sessions import SignIn, SignOut
+from commands.users import EraseUser, GrantRole, RegisterUser, RevokeRole, UpdateProfile
 from domain.errors import (
     AlreadyExists,
     BadCredentials,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from commands.handling import ANONYMOUS
-from commands.users import PASSWORD_BYTES_MAX, PASSWORD_LENGTH_MIN, RegisterUser, SignIn
+from commands.passwords import PASSWORD_BYTES_MAX, PASSWORD_LENGTH_MIN
+from commands.sessions import SignIn
+from commands.users import RegisterUser
 from domain.errors import AlreadyExists, BadCredentials, DomainError, Forbidden, Invalid, WeakPassword
 from domain.users import Role, User
 from tests.given import ADMIN, PASSWORD, STAFF, SYSTEM, InMemory

@@ -20,7 +20,8 @@ from commands.handling import ANONYMOUS, Actor
 from commands.inventory import ReceiveStock, ReserveOrders
 from commands.orders import CancelOrder, PlaceOrder, RefundOrder, ShipOrder, WantedLine
 from commands.ports import MailerAway
-from commands.users import EraseUser, RegisterUser, SignIn, UpdateProfile
+from commands.sessions import SignIn
+from commands.users import EraseUser, RegisterUser, UpdateProfile
 from domain.errors import Invalid
 from domain.identity import OrderId, UserId, email_claim_id, event_id, notification_id
 from domain.money import Money

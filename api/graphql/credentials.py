@@ -1,0 +1,55 @@
+"""What lets one in: changing one's password and second factor."""
+
+from __future__ import annotations
+
+import strawberry
+
+from api.graphql.context import Info
+from api.graphql.receipts import Answer, OkPayload, Receipt, UserError, answered
+from api.graphql.resolvers import resolver
+from commands.credentials import ChangePassword, ConfirmMfa, DisableMfa, EnableMfa
+
+
+@strawberry.type(description="The answer about a second factor.")
+class MfaPayload:
+    ok: bool = strawberry.field(description="Was it done?")
+    user_errors: list[UserError] = strawberry.field(description="Why not; empty when it was done.")
+    receipt: Receipt | None = strawberry.field(description="What was stored.")
+    provisioning_uri: str | None = strawberry.field(description="For an authenticator, as a QR code. Told once.")
+    recovery_codes: list[str] | None = strawberry.field(description="Each good once, without it. Told once.")
+
+    @classmethod
+    def of(cls, answer: Answer) -> MfaPayload:
+        """The answer in the contract's shape."""
+        secret = answer.outcome.secret if answer.outcome else {}
+        codes = secret.get("recovery_codes")
+        return cls(
+            ok=answer.ok,
+            user_errors=answer.errors,
+            receipt=answer.receipt,
+            provisioning_uri=secret.get("provisioning_uri"),
+            recovery_codes=codes.split("\n") if codes else None,
+        )
+
+
+@strawberry.type
+class CredentialsMutation:
+    @resolver("Change one's own password. Every session ends.")
+    async def change_password(self, info: Info, current: str, new: str) -> OkPayload:
+        """See `commands.credentials.change_password`."""
+        return OkPayload.of(await answered(info.context, lambda: ChangePassword(current=current, new=new), None))
+
+    @resolver("Ask for a second factor; it counts once a code has confirmed it.")
+    async def enable_mfa(self, info: Info) -> MfaPayload:
+        """See `commands.credentials.enable_mfa`."""
+        return MfaPayload.of(await answered(info.context, EnableMfa, None))
+
+    @resolver("Show that the authenticator works: from now on signing in needs a code.")
+    async def confirm_mfa(self, info: Info, code: str) -> MfaPayload:
+        """See `commands.credentials.confirm_mfa`."""
+        return MfaPayload.of(await answered(info.context, lambda: ConfirmMfa(code=code), None))
+
+    @resolver("Give the second factor up.")
+    async def disable_mfa(self, info: Info, code: str) -> OkPayload:
+        """See `commands.credentials.disable_mfa`."""
+        return OkPayload.of(await answered(info.context, lambda: DisableMfa(code=code), None))
