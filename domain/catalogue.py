@@ -10,6 +10,7 @@ from uuid import UUID
 
 from eventsourcing.domain import Aggregate
 
+from domain.audience import Audience
 from domain.errors import AlreadyExists, IllegalTransition, Invalid
 from domain.identity import CategoryId, SlugClaimId, product_id
 from domain.money import Money
@@ -32,6 +33,7 @@ class Product(Aggregate):
     # TOPICs and field names are stored for ever: a changed shape is a new class_version with an upcaster.
     class Created(Aggregate.Created):
         TOPIC = "product.added"
+        AUDIENCE = Audience.BUSINESS
         sku: str
         name: str
         description: str
@@ -48,6 +50,7 @@ class Product(Aggregate):
         """What changed; None is what did not."""
 
         TOPIC = "product.updated"
+        AUDIENCE = Audience.BUSINESS
         name: str | None
         description: str | None
         category_ids: tuple[UUID, ...] | None
@@ -62,6 +65,7 @@ class Product(Aggregate):
 
     class Repriced(Aggregate.Event):
         TOPIC = "product.repriced"
+        AUDIENCE = Audience.BUSINESS
         from_: Money  # stored as `from`, which no Python field can be called
         to: Money
 
@@ -70,12 +74,14 @@ class Product(Aggregate):
 
     class Published(Aggregate.Event):
         TOPIC = "product.published"
+        AUDIENCE = Audience.BUSINESS
 
         def apply(self, aggregate: Product) -> None:
             aggregate.published = True
 
     class Withdrawn(Aggregate.Event):
         TOPIC = "product.withdrawn"
+        AUDIENCE = Audience.BUSINESS
 
         def apply(self, aggregate: Product) -> None:
             aggregate.published = False
@@ -169,6 +175,7 @@ class Category(Aggregate):
     # TOPICs and field names are stored for ever: a changed shape is a new class_version with an upcaster.
     class Created(Aggregate.Created):
         TOPIC = "category.added"
+        AUDIENCE = Audience.BUSINESS
         name: str
         slug: str
         description: str
@@ -183,6 +190,7 @@ class Category(Aggregate):
         """What changed; None is what did not. A slug is for ever, and a category that has a parent keeps having one."""
 
         TOPIC = "category.updated"
+        AUDIENCE = Audience.BUSINESS
         name: str | None
         description: str | None
         parent_id: UUID | None
@@ -197,6 +205,7 @@ class Category(Aggregate):
 
     class Removed(Aggregate.Event):
         TOPIC = "category.removed"
+        AUDIENCE = Audience.BUSINESS
         slug: str
 
         def apply(self, aggregate: Category) -> None:
@@ -272,6 +281,7 @@ class SlugClaim(Aggregate):
 
     class Created(Aggregate.Created):
         TOPIC = "slug.claimed"
+        AUDIENCE = Audience.BUSINESS
         category_id: UUID
 
         def apply(self, aggregate: SlugClaim) -> None:
@@ -279,12 +289,14 @@ class SlugClaim(Aggregate):
 
     class Released(Aggregate.Event):
         TOPIC = "slug.released"
+        AUDIENCE = Audience.BUSINESS
 
         def apply(self, aggregate: SlugClaim) -> None:
             aggregate.category_id = None
 
     class Reclaimed(Aggregate.Event):
         TOPIC = "slug.reclaimed"
+        AUDIENCE = Audience.BUSINESS
         category_id: UUID
 
         def apply(self, aggregate: SlugClaim) -> None:

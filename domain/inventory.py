@@ -13,6 +13,7 @@ from uuid import UUID
 
 from eventsourcing.domain import Aggregate
 
+from domain.audience import Audience
 from domain.errors import Invalid, StockInsufficient
 from domain.identity import OrderId, stock_item_id
 from domain.quantity import valid_quantity
@@ -42,6 +43,7 @@ class StockItem(Aggregate):
     # TOPICs and field names are stored for ever: a changed shape is a new class_version with an upcaster.
     class Created(Aggregate.Created):
         TOPIC = "stock.opened"
+        AUDIENCE = Audience.BUSINESS
         sku: str
 
         def apply(self, aggregate: StockItem) -> None:
@@ -49,6 +51,7 @@ class StockItem(Aggregate):
 
     class Received(Aggregate.Event):
         TOPIC = "stock.received"
+        AUDIENCE = Audience.BUSINESS
         class_version = 2
         quantity: int
         reference: str  # empty for none
@@ -64,6 +67,7 @@ class StockItem(Aggregate):
 
     class Adjusted(Aggregate.Event):
         TOPIC = "stock.adjusted"
+        AUDIENCE = Audience.BUSINESS
         from_: int  # stored as `from`, which no Python field can be called
         to: int
         reason: str
@@ -73,6 +77,7 @@ class StockItem(Aggregate):
 
     class Reserved(Aggregate.Event):
         TOPIC = "stock.reserved"
+        AUDIENCE = Audience.BUSINESS
         order_id: UUID
         quantity: int
         expires_at: datetime
@@ -83,12 +88,14 @@ class StockItem(Aggregate):
 
     class ReservationRefused(Aggregate.Event):
         TOPIC = "stock.reservation_refused"
+        AUDIENCE = Audience.BUSINESS
         order_id: UUID
         quantity: int
         available: int
 
     class Released(Aggregate.Event):
         TOPIC = "stock.released"
+        AUDIENCE = Audience.BUSINESS
         order_id: UUID
         quantity: int
 
@@ -98,6 +105,7 @@ class StockItem(Aggregate):
 
     class ReservationExpired(Aggregate.Event):
         TOPIC = "stock.reservation_expired"
+        AUDIENCE = Audience.BUSINESS
         order_id: UUID
         quantity: int
 
@@ -107,6 +115,7 @@ class StockItem(Aggregate):
 
     class Dispatched(Aggregate.Event):
         TOPIC = "stock.dispatched"
+        AUDIENCE = Audience.BUSINESS
         order_id: UUID
         quantity: int
 

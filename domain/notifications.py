@@ -12,6 +12,7 @@ from uuid import UUID
 
 from eventsourcing.domain import Aggregate
 
+from domain.audience import Audience
 from domain.identity import NotificationId, UserId
 from domain.text import plain_text
 
@@ -42,6 +43,7 @@ class Notification(Aggregate):
         """The mail server has taken it."""
 
         TOPIC = "notification.sent"
+        AUDIENCE = Audience.SECURITY
         template: MailTemplate
         user_id: UserId
         event_id: UUID
@@ -54,6 +56,7 @@ class Notification(Aggregate):
         """It will never be sent. `reason` holds nothing personal."""
 
         TOPIC = "notification.failed"
+        AUDIENCE = Audience.SECURITY
         template: MailTemplate
         user_id: UserId
         event_id: UUID

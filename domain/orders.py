@@ -16,6 +16,7 @@ from uuid import UUID
 
 from eventsourcing.domain import Aggregate
 
+from domain.audience import Audience
 from domain.errors import IllegalTransition, Invalid
 from domain.identity import OrderId, ProductId, UserId
 from domain.money import MINOR_MAX, Money
@@ -67,6 +68,7 @@ class Order(Aggregate):
     # TOPICs and field names are stored for ever: a changed shape is a new class_version with an upcaster.
     class Created(Aggregate.Created):
         TOPIC = "order.placed"
+        AUDIENCE = Audience.BUSINESS
         number: str
         customer_id: UserId
         lines: tuple[OrderLine, ...]
@@ -83,12 +85,14 @@ class Order(Aggregate):
 
     class Reserved(Aggregate.Event):
         TOPIC = "order.reserved"
+        AUDIENCE = Audience.BUSINESS
 
         def apply(self, aggregate: Order) -> None:
             aggregate.status = OrderStatus.RESERVED
 
     class Rejected(Aggregate.Event):
         TOPIC = "order.rejected"
+        AUDIENCE = Audience.BUSINESS
         reason: str
 
         def apply(self, aggregate: Order) -> None:
@@ -96,6 +100,7 @@ class Order(Aggregate):
 
     class Cancelled(Aggregate.Event):
         TOPIC = "order.cancelled"
+        AUDIENCE = Audience.BUSINESS
         reason: str
         by: str
 
@@ -104,6 +109,7 @@ class Order(Aggregate):
 
     class Confirmed(Aggregate.Event):
         TOPIC = "order.confirmed"
+        AUDIENCE = Audience.BUSINESS
         payment_id: UUID | None
 
         def apply(self, aggregate: Order) -> None:
@@ -111,6 +117,7 @@ class Order(Aggregate):
 
     class Shipped(Aggregate.Event):
         TOPIC = "order.shipped"
+        AUDIENCE = Audience.BUSINESS
         carrier: str
         tracking_number: str
 
@@ -120,12 +127,14 @@ class Order(Aggregate):
 
     class Delivered(Aggregate.Event):
         TOPIC = "order.delivered"
+        AUDIENCE = Audience.BUSINESS
 
         def apply(self, aggregate: Order) -> None:
             aggregate.status = OrderStatus.DELIVERED
 
     class Refunded(Aggregate.Event):
         TOPIC = "order.refunded"
+        AUDIENCE = Audience.BUSINESS
         payment_id: UUID | None
         reason: str
         by: str

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from eventsourcing.domain import Aggregate
 
+from domain.audience import Audience
 from domain.errors import IllegalTransition, Invalid
 from domain.identity import OrderId, payment_id
 from domain.money import Money
@@ -40,6 +41,7 @@ class Payment(Aggregate):
     # TOPICs and field names are stored for ever: a changed shape is a new class_version with an upcaster.
     class Created(Aggregate.Created):
         TOPIC = "payment.requested"
+        AUDIENCE = Audience.BUSINESS
         order_id: OrderId
         amount: Money
         provider: str
@@ -50,6 +52,7 @@ class Payment(Aggregate):
 
     class Authorised(Aggregate.Event):
         TOPIC = "payment.authorised"
+        AUDIENCE = Audience.BUSINESS
         order_id: UUID
         reference: str
 
@@ -58,6 +61,7 @@ class Payment(Aggregate):
 
     class Captured(Aggregate.Event):
         TOPIC = "payment.captured"
+        AUDIENCE = Audience.BUSINESS
         order_id: UUID
         amount: Money
 
@@ -66,6 +70,7 @@ class Payment(Aggregate):
 
     class Declined(Aggregate.Event):
         TOPIC = "payment.declined"
+        AUDIENCE = Audience.BUSINESS
         order_id: UUID
         reason: str
 
@@ -74,6 +79,7 @@ class Payment(Aggregate):
 
     class Voided(Aggregate.Event):
         TOPIC = "payment.voided"
+        AUDIENCE = Audience.BUSINESS
         order_id: UUID
         reason: str
 
@@ -82,6 +88,7 @@ class Payment(Aggregate):
 
     class Refunded(Aggregate.Event):
         TOPIC = "payment.refunded"
+        AUDIENCE = Audience.BUSINESS
         order_id: UUID
         amount: Money
         reason: str

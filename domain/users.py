@@ -14,6 +14,7 @@ from uuid import UUID
 
 from eventsourcing.domain import Aggregate
 
+from domain.audience import Audience
 from domain.errors import AlreadyExists, IllegalTransition
 from domain.identity import EmailClaimId, UserId
 
@@ -36,6 +37,8 @@ class User(Aggregate):
     # TOPICs and field names are stored for ever: a changed shape is a new class_version with an upcaster.
     class Created(Aggregate.Created):
         TOPIC = "user.registered"
+        AUDIENCE = Audience.PERSONAL
+        FIELD_AUDIENCES = {"roles": Audience.SECURITY}  # noqa: RUF012  # as all events, never changed
         email: str
         name: str
         roles: tuple[Role, ...]
@@ -46,6 +49,7 @@ class User(Aggregate):
 
     class ProfileUpdated(Aggregate.Event):
         TOPIC = "user.profile_updated"
+        AUDIENCE = Audience.PERSONAL
         email: str | None
         name: str | None
 
@@ -56,6 +60,7 @@ class User(Aggregate):
 
     class RoleGranted(Aggregate.Event):
         TOPIC = "user.role_granted"
+        AUDIENCE = Audience.SECURITY
         role: Role
         by: str
 
@@ -64,6 +69,7 @@ class User(Aggregate):
 
     class RoleRevoked(Aggregate.Event):
         TOPIC = "user.role_revoked"
+        AUDIENCE = Audience.SECURITY
         role: Role
         by: str
 
@@ -72,19 +78,23 @@ class User(Aggregate):
 
     class SignedIn(Aggregate.Event):
         TOPIC = "user.signed_in"
+        AUDIENCE = Audience.SECURITY
         session_id: UUID
         user_agent: str
 
     class SignInFailed(Aggregate.Event):
         TOPIC = "user.sign_in_failed"
+        AUDIENCE = Audience.SECURITY
         reason: str
 
     class PasswordChanged(Aggregate.Event):
         TOPIC = "user.password_changed"
+        AUDIENCE = Audience.SECURITY
         reason: str
 
     class MfaEnabled(Aggregate.Event):
         TOPIC = "user.mfa_enabled"
+        AUDIENCE = Audience.SECURITY
         reason: str
 
         def apply(self, aggregate: User) -> None:
@@ -92,6 +102,7 @@ class User(Aggregate):
 
     class MfaDisabled(Aggregate.Event):
         TOPIC = "user.mfa_disabled"
+        AUDIENCE = Audience.SECURITY
         reason: str
 
         def apply(self, aggregate: User) -> None:
@@ -99,18 +110,21 @@ class User(Aggregate):
 
     class SessionsRevoked(Aggregate.Event):
         TOPIC = "user.sessions_revoked"
+        AUDIENCE = Audience.SECURITY
         reason: str
 
     class EmailVerified(Aggregate.Event):
         """The owner has read a mail to the present address."""
 
         TOPIC = "user.email_verified"
+        AUDIENCE = Audience.SECURITY
 
         def apply(self, aggregate: User) -> None:
             aggregate.email_verified = True
 
     class Erased(Aggregate.Event):
         TOPIC = "user.erased"
+        AUDIENCE = Audience.PERSONAL
         by: str
 
         def apply(self, aggregate: User) -> None:
@@ -211,6 +225,7 @@ class EmailClaim(Aggregate):
 
     class Created(Aggregate.Created):
         TOPIC = "email.claimed"
+        AUDIENCE = Audience.SECURITY
         user_id: UUID
 
         def apply(self, aggregate: EmailClaim) -> None:
@@ -218,6 +233,7 @@ class EmailClaim(Aggregate):
 
     class Released(Aggregate.Event):
         TOPIC = "email.released"
+        AUDIENCE = Audience.SECURITY
         user_id: UUID
 
         def apply(self, aggregate: EmailClaim) -> None:
@@ -225,6 +241,7 @@ class EmailClaim(Aggregate):
 
     class Reclaimed(Aggregate.Event):
         TOPIC = "email.reclaimed"
+        AUDIENCE = Audience.SECURITY
         user_id: UUID
 
         def apply(self, aggregate: EmailClaim) -> None:

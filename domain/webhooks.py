@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from eventsourcing.domain import Aggregate
 
+from domain.audience import Audience
 from domain.errors import IllegalTransition, Invalid
 from domain.identity import UserId, WebhookEndpointId
 from domain.text import plain_text
@@ -38,6 +39,7 @@ class WebhookEndpoint(Aggregate):
     # TOPICs and field names are stored for ever: a changed shape is a new class_version with an upcaster.
     class Created(Aggregate.Created):
         TOPIC = "webhook.registered"
+        AUDIENCE = Audience.OWN
         url: str
         types: tuple[str, ...]
         owner_id: UserId
@@ -48,6 +50,7 @@ class WebhookEndpoint(Aggregate):
 
     class Updated(Aggregate.Event):
         TOPIC = "webhook.updated"
+        AUDIENCE = Audience.OWN
         url: str | None
         types: tuple[str, ...] | None
 
@@ -57,9 +60,11 @@ class WebhookEndpoint(Aggregate):
 
     class SecretRotated(Aggregate.Event):
         TOPIC = "webhook.secret_rotated"
+        AUDIENCE = Audience.OWN
 
     class Paused(Aggregate.Event):
         TOPIC = "webhook.paused"
+        AUDIENCE = Audience.OWN
         reason: str
 
         def apply(self, aggregate: WebhookEndpoint) -> None:
@@ -67,12 +72,14 @@ class WebhookEndpoint(Aggregate):
 
     class Resumed(Aggregate.Event):
         TOPIC = "webhook.resumed"
+        AUDIENCE = Audience.OWN
 
         def apply(self, aggregate: WebhookEndpoint) -> None:
             aggregate.state = EndpointState.ACTIVE
 
     class Disabled(Aggregate.Event):
         TOPIC = "webhook.disabled"
+        AUDIENCE = Audience.OWN
         reason: str
 
         def apply(self, aggregate: WebhookEndpoint) -> None:
@@ -80,12 +87,14 @@ class WebhookEndpoint(Aggregate):
 
     class Removed(Aggregate.Event):
         TOPIC = "webhook.removed"
+        AUDIENCE = Audience.OWN
 
         def apply(self, aggregate: WebhookEndpoint) -> None:
             aggregate.state = EndpointState.REMOVED
 
     class ReplayRequested(Aggregate.Event):
         TOPIC = "webhook.replay_requested"
+        AUDIENCE = Audience.OWN
         since: int
         until: int | None
 
