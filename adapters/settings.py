@@ -59,6 +59,10 @@ class Settings(BaseSettings):
         default=False,
         description="post to endpoints in private networks and on this machine; true by default in development",
     )
+    webhook_consent_required: bool = Field(
+        default=True,
+        description="post only to endpoints that answered the consent handshake; false by default in development",
+    )
 
     smtp_url: SecretStr = Field(
         default=SecretStr(""), description="smtp://, smtps:// or smtp+starttls://; no mail without"
@@ -106,6 +110,7 @@ class Settings(BaseSettings):
                 "cost_restore_per_s": 100_000,
                 "sockets_per_address_max": 2_000,
                 "webhook_private_addresses": True,
+                "webhook_consent_required": False,
             }
             return generous | given
         return given

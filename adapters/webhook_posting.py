@@ -11,23 +11,20 @@ import asyncio
 import base64
 import hashlib
 import hmac
-import socket
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from types import TracebackType
-from typing import Any, Final, Self
-from uuid import UUID
+from typing import Final, Self
 
 import aiohttp
 
-from adapters.webhook_secrets import PREFIX, WebhookSecretTable
-from adapters.wire import structured_test
+from adapters.public_addresses import NotPublic, public_socket
+from adapters.webhook_secrets import PREFIX
 
 ANSWER_S_MAX: Final = 15.0
-TEST_ANSWER_S_MAX: Final = 8.0  # somebody waits for it
 CONNECT_S_MAX: Final = 5.0
 CONNECTIONS_MAX: Final = 1_024
 ANSWER_BYTES_MAX: Final = 65_536
@@ -35,15 +32,10 @@ TOLD_CHARS_MAX: Final = 200
 RETRY_AFTER_S_MAX: Final = 86_400.0
 CONTENT_TYPE: Final = "application/cloudevents+json"
 _HEADERS: Final = {"Content-Type": CONTENT_TYPE, "User-Agent": "Kontor-Webhooks/1"}
-_V4_IN_V6: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("2002::/16"))  # NAT64 and 6to4
 
 
 class NotAnswered(Exception):
     """The endpoint was not reached, or did not answer in time: nobody knows whether it has taken what was posted."""
-
-
-class Refused(OSError):
-    """Not an address that may be posted to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +52,15 @@ class Answer:
 
     def __str__(self) -> str:
         return f"answered {self.status}{': ' if self.text else ''}{self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """An endpoint's answer to the consent request: its status, and the origins that it lets post; None where it names
+    none."""
+
+    status: int
+    allowed_origin: str | None
 
 
 class WebhookPoster:
@@ -98,47 +99,42 @@ class WebhookPoster:
         timeout_s: float = ANSWER_S_MAX,
     ) -> Answer:
         """Post once; every status is an answer. Raises NotAnswered."""
-        assert self._session is not None, "use it as a context manager"
         timestamp = int(now.timestamp())
         headers = {
             "webhook-id": webhook_id,
             "webhook-timestamp": str(timestamp),
             "webhook-signature": signature(webhook_id, timestamp, body, secrets),
         }
+        async with self._answered("POST", url, headers, body, timeout_s) as response:
+            told = await _beginning(response)
+            return Answer(response.status, told, _retry_after_s(response.headers.get("Retry-After"), now))
+
+    async def ask_consent(self, url: str, *, origin: str, timeout_s: float = ANSWER_S_MAX) -> Consent:
+        """Ask whether `origin` may post to it (CloudEvents Web Hooks 1.0.2, section 4). Raises NotAnswered."""
+        headers = {"WebHook-Request-Origin": origin}
+        async with self._answered("OPTIONS", url, headers, None, timeout_s) as response:
+            await _beginning(response)
+            return Consent(response.status, response.headers.get("WebHook-Allowed-Origin"))
+
+    @asynccontextmanager
+    async def _answered(
+        self, method: str, url: str, headers: dict[str, str], body: bytes | None, timeout_s: float
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """One request without redirects. Raises NotAnswered, also for what fails while the answer is read."""
+        assert self._session is not None, "use it as a context manager"
         timeout = aiohttp.ClientTimeout(total=timeout_s, connect=min(CONNECT_S_MAX, timeout_s))
         try:
-            async with self._session.post(
-                url, data=body, headers=headers, allow_redirects=False, timeout=timeout
+            async with self._session.request(
+                method, url, data=body, headers=headers, allow_redirects=False, timeout=timeout
             ) as response:
-                told = await _beginning(response)
-                return Answer(response.status, told, _retry_after_s(response.headers.get("Retry-After"), now))
+                yield response
         except TimeoutError:
             raise NotAnswered(f"no answer in {timeout_s:g} s") from None
         except aiohttp.ClientConnectorError as error:
-            refused = isinstance(error.os_error, Refused)
+            refused = isinstance(error.os_error, NotPublic)
             raise NotAnswered(str(error.os_error) if refused else f"not reached ({error.os_error})") from None
         except (aiohttp.ClientError, asyncio.IncompleteReadError, OSError, ValueError) as error:
             raise NotAnswered(f"no answer ({type(error).__name__})") from None
-
-
-class EndpointTests:
-    """See `commands.ports.WebhookTests`."""
-
-    def __init__(self, poster: WebhookPoster, secrets: WebhookSecretTable) -> None:
-        self._poster = poster
-        self.secrets = secrets
-
-    async def post(self, endpoint_id: UUID, url: str, *, test_id: UUID, now: datetime) -> str:
-        """See `commands.ports.WebhookTests.post`."""
-        secrets = await self.secrets.current(endpoint_id, now=now)
-        body = structured_test(test_id, endpoint_id, now)
-        try:
-            answer = await self._poster.post(
-                url, body, webhook_id=str(test_id), secrets=secrets, now=now, timeout_s=TEST_ANSWER_S_MAX
-            )
-        except NotAnswered as error:
-            return str(error)
-        return "" if answer.taken else f"it {answer}"
 
 
 def signature(webhook_id: str, timestamp: int, body: bytes, secrets: Sequence[str]) -> str:
@@ -147,28 +143,6 @@ def signature(webhook_id: str, timestamp: int, body: bytes, secrets: Sequence[st
     signed = f"{webhook_id}.{timestamp}.".encode() + body
     macs = (hmac.digest(base64.b64decode(each.removeprefix(PREFIX)), signed, hashlib.sha256) for each in secrets)
     return " ".join(f"v1,{base64.b64encode(mac).decode()}" for mac in macs)
-
-
-def public_socket(addr_info: tuple[Any, ...]) -> socket.socket:
-    """A socket to connect to this address with. Raises Refused for one that is not everybody's."""
-    family, kind, protocol, _, address = addr_info
-    if not is_public(str(address[0])):
-        raise Refused(f"{address[0]} is no public address, and only those are posted to")
-    return socket.socket(family, kind, protocol)
-
-
-def is_public(text: str) -> bool:
-    """Is this the address of somebody on the public internet, and of nothing in our own network?"""
-    try:
-        address: IPv4Address | IPv6Address = ip_address(text.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        elif any(address in network for network in _V4_IN_V6):
-            return False
-    return address.is_global and not address.is_multicast and not address.is_reserved
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> str:

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from psycopg import AsyncConnection, OperationalError
@@ -25,6 +26,7 @@ from adapters.consistency import ViewPositions
 from adapters.cost_buckets import CostBuckets
 from adapters.deliveries_ledger import DeliveriesLedger
 from adapters.effects_ledger import EffectsLedger
+from adapters.endpoint_tests import EndpointTests
 from adapters.event_store import PostgresEventStore
 from adapters.follower_store import PostgresFollowerStore
 from adapters.joint_transactions import JointTransactions
@@ -46,7 +48,8 @@ from adapters.response_cache import ResponseCache
 from adapters.sessions import SessionTable
 from adapters.settings import Settings
 from adapters.smtp_url import smtp_server
-from adapters.webhook_posting import EndpointTests, WebhookPoster
+from adapters.webhook_consents import EndpointConsents
+from adapters.webhook_posting import WebhookPoster
 from adapters.webhook_secrets import WebhookSecretTable
 from commands import COMMANDS
 from commands.handling import Pipeline
@@ -102,6 +105,7 @@ class Kontor:
     effects: EffectsLedger
     deliveries: DeliveriesLedger
     poster: WebhookPoster
+    consents: EndpointConsents
     pipeline: Pipeline
     ports: Ports
     reads: ReadStore
@@ -178,6 +182,11 @@ def _cost_buckets(settings: Settings, redis: Redis) -> CostBuckets:
     )
 
 
+def _consents(settings: Settings, pool: AsyncConnectionPool[Any], poster: WebhookPoster) -> EndpointConsents:
+    origin = urlsplit(settings.public_url).hostname or ""
+    return EndpointConsents(pool, poster, origin=origin, required=settings.webhook_consent_required)
+
+
 def _ports(
     settings: Settings,
     pool: AsyncConnectionPool[Any],
@@ -239,7 +248,13 @@ async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]
             poster = await opened.enter_async_context(
                 WebhookPoster(private_addresses=settings.webhook_private_addresses)
             )
-            tests = EndpointTests(poster, WebhookSecretTable(pool, MasterKeys(master_keys)))
+            consents = _consents(settings, pool, poster)
+            tests = EndpointTests(
+                poster,
+                WebhookSecretTable(pool, MasterKeys(master_keys)),
+                consents,
+                says_why=settings.webhook_private_addresses,
+            )
             ports = _ports(settings, pool, store, personal_data, sessions, ledger, gateway, tests)
             try:
                 yield Kontor(
@@ -253,6 +268,7 @@ async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]
                     effects=ledger,
                     deliveries=DeliveriesLedger(pool, ledger),
                     poster=poster,
+                    consents=consents,
                     pipeline=Pipeline(COMMANDS, ports),
                     ports=ports,
                     reads=reads,

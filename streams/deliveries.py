@@ -23,6 +23,7 @@ from adapters.away import AWAY, pause
 from adapters.deliveries_ledger import RETRIED_FOR, Delivery, effect_of
 from adapters.deliveries_plan import Planning, Stretch, planning
 from adapters.log import EventLog, Interest, LogRecord
+from adapters.webhook_consents import NoConsent
 from adapters.webhook_posting import Answer, NotAnswered
 from adapters.wire import structured
 from adapters.wiring import Kontor
@@ -154,10 +155,11 @@ async def deliver(kontor: Kontor, delivery: Delivery) -> None:
     now = kontor.ports.clock.now()
     secrets = await kontor.ports.webhook_secrets.current(endpoint.id, now=now)
     try:
+        await kontor.consents.obtain(endpoint.id, endpoint.url)
         answer = await kontor.poster.post(
             endpoint.url, body, webhook_id=str(delivery.event_id), secrets=secrets, now=now
         )
-    except NotAnswered as error:
+    except (NotAnswered, NoConsent) as error:
         problem: Exception = EndpointAway(str(error))
     else:
         delivery.last_status = answer.status

@@ -514,3 +514,15 @@ def environment(settings: Settings) -> dict[str, str]:
 
 def reveal(value: Any) -> Any:
     return value.get_secret_value() if isinstance(value, SecretStr) else value
+
+
+async def test_an_endpoint_gets_its_first_post_once_it_has_agreed_to_receive_posts(shop: Shop) -> None:
+    shop.receiver.consent = "other.example"
+    endpoint_id, _ = await shop.endpoint("/hooks", "product.added")
+    mug = await shop.product("MUG")
+    async with delivering(shop):
+        await until(lambda: len(shop.receiver.asked) > 1)
+        assert shop.receiver.posts == []
+        shop.receiver.consent = "127.0.0.1"  # the host of KONTOR_PUBLIC_URL
+        await until(lambda: all_done(shop, endpoint_id))
+    assert told(shop) == [(str(mug), ADDED, "1")]

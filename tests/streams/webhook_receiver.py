@@ -56,9 +56,14 @@ class Receiver:
     taken: list[Post] = field(default_factory=list)
     answers: dict[str, list[Answering]] = field(default_factory=dict)
     always: dict[str, Answering] = field(default_factory=dict)
+    consent: str | None = "*"  # what OPTIONS is answered with as WebHook-Allowed-Origin
+    asked: list[tuple[str, str]] = field(default_factory=list)  # path and WebHook-Request-Origin of each OPTIONS
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}
+        if request.method == "OPTIONS":
+            self.asked.append((request.path, headers["webhook-request-origin"]))
+            return web.Response(headers={} if self.consent is None else {"WebHook-Allowed-Origin": self.consent})
         post = Post(request.path, headers, await request.read())
         self.posts.append(post)
         queued = self.answers.get(post.path)
