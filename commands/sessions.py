@@ -65,5 +65,7 @@ async def sign_out(command: SignOut, work: Work) -> Result:
     ended = live if command.session_id is None else live & {command.session_id}
     if not ended:
         return Result(user)
-    user.revoke_sessions(reason="signed out", now=work.now)
+    # All of them are named as all: a session that is opened meanwhile ends with them.
+    named = None if command.session_id is None else tuple(ended)
+    user.revoke_sessions(reason="signed out", now=work.now, session_ids=named)
     return Result(user, after=lambda: work.ports.sessions.end(ended, now=work.now))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from eventsourcing.domain import Aggregate
@@ -109,9 +109,20 @@ class User(Aggregate):
             aggregate.mfa_enabled = False
 
     class SessionsRevoked(Aggregate.Event):
+        """These sessions ended (None: all that were opened before the event), except the one that was kept."""
+
         TOPIC = "user.sessions_revoked"
         AUDIENCE = Audience.SECURITY
+        class_version = 2
         reason: str
+        session_ids: tuple[UUID, ...] | None
+        before: datetime
+        kept: UUID | None
+
+        @staticmethod
+        def upcast_v1_v2(state: dict[str, Any]) -> None:
+            """Version 1 did not say which: whatever was open by then may have ended."""
+            state |= {"session_ids": None, "before": state["timestamp"], "kept": None}
 
     class EmailVerified(Aggregate.Event):
         """The owner has read a mail to the present address."""
@@ -181,12 +192,16 @@ class User(Aggregate):
         """The password is another one, so nobody stays signed in."""
         self._require_account()
         self.trigger_event(self.PasswordChanged, timestamp=now, reason=reason)
-        self.trigger_event(self.SessionsRevoked, timestamp=now, reason=reason)
+        self.revoke_sessions(reason=reason, now=now)
 
-    def revoke_sessions(self, *, reason: str, now: datetime) -> None:
-        """Sessions were ended."""
+    def revoke_sessions(
+        self, *, reason: str, now: datetime, session_ids: tuple[UUID, ...] | None = None, kept: UUID | None = None
+    ) -> None:
+        """These sessions end, or all that are open by now; of all, one may be kept: that of the person who asks."""
         self._require_account()
-        self.trigger_event(self.SessionsRevoked, timestamp=now, reason=reason)
+        self.trigger_event(
+            self.SessionsRevoked, timestamp=now, reason=reason, session_ids=session_ids, before=now, kept=kept
+        )
 
     def enable_mfa(self, *, reason: str, now: datetime) -> None:
         """Signing in needs a second factor from now on; nothing happens when it does already."""

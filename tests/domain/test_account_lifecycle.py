@@ -21,6 +21,7 @@ VERIFY: Decision = ("verify_email", {})
 MOVE: Decision = ("update_profile", {"sealed_email": "e2", "sealed_name": None})
 GRANT: Decision = ("grant", {"role": Role.STAFF, "by": "user:1"})
 PLAIN: list[Decision] = []
+ALL_ENDED: dict[str, object] = {"session_ids": None, "before": "2026-01-01T12:00:00Z", "kept": None}
 
 
 def registered() -> User:
@@ -59,12 +60,25 @@ RECORDED: dict[str, tuple[list[Decision], Decision, list[Told]]] = {
     "another password": (
         PLAIN,
         ("change_password", {"reason": "changed"}),
-        [("user.password_changed", {"reason": "changed"}), ("user.sessions_revoked", {"reason": "changed"})],
+        [
+            ("user.password_changed", {"reason": "changed"}),
+            ("user.sessions_revoked", ALL_ENDED | {"reason": "changed"}),
+        ],
     ),
     "sessions ended": (
         PLAIN,
         ("revoke_sessions", {"reason": "signed out"}),
-        [("user.sessions_revoked", {"reason": "signed out"})],
+        [("user.sessions_revoked", ALL_ENDED | {"reason": "signed out"})],
+    ),
+    "one session ended": (
+        PLAIN,
+        ("revoke_sessions", {"reason": "signed out", "session_ids": (SESSION,)}),
+        [("user.sessions_revoked", ALL_ENDED | {"reason": "signed out", "session_ids": [str(SESSION)]})],
+    ),
+    "every other session ended": (
+        PLAIN,
+        ("revoke_sessions", {"reason": "second factor", "kept": SESSION}),
+        [("user.sessions_revoked", ALL_ENDED | {"reason": "second factor", "kept": str(SESSION)})],
     ),
     "a second factor": (PLAIN, ENABLE, [("user.mfa_enabled", {"reason": "confirmed"})]),
     "a second factor again": ([ENABLE], ENABLE, []),
