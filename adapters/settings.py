@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from adapters.loopback import require_loopback
 from adapters.password_scheme import password_scheme
 from adapters.smtp_url import smtp_server
 
@@ -31,7 +32,11 @@ class Settings(BaseSettings):
     drain_s: float = Field(
         default=3.0, ge=0, le=60, description="seconds for which an API that is to end says so and still serves"
     )
-    environment: Literal["development", "production"] = "development"
+    environment: Literal["development", "production"] = "production"
+    development_on_all_addresses: bool = Field(
+        default=False, description="let development listen off loopback: in a container whose ports are published there"
+    )
+    allowed_hosts: str = Field(default="", description="names under which the API is asked, comma separated")
 
     topic_prefix: str = Field(default="kontor.", pattern=r"^[a-z0-9._-]{1,40}$")
     topic_replication_factor: int = Field(default=1, ge=1, le=9)
@@ -104,7 +109,7 @@ class Settings(BaseSettings):
     @classmethod
     def _generous_in_development(cls, given: Any) -> Any:
         """Nobody is kept from trying things out, or from measuring, on a machine of their own."""
-        if isinstance(given, dict) and given.get("environment", "development") == "development":
+        if isinstance(given, dict) and given.get("environment") == "development":
             generous = {
                 "cost_burst": 1_000_000,
                 "cost_restore_per_s": 100_000,
@@ -123,6 +128,14 @@ class Settings(BaseSettings):
                 raise ValueError(f"{origin} is no origin: write it as https://shop.example, without a path or *")
         return origins
 
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _hosts(cls, hosts: str) -> str:
+        for host in listed(hosts):
+            if not re.fullmatch(r"[A-Za-z0-9.:-]+", host):
+                raise ValueError(f"{host} is no name of a host: write it as shop.example, without a scheme, port or *")
+        return hosts
+
     @field_validator("trusted_proxies")
     @classmethod
     def _proxies(cls, proxies: str) -> str:
@@ -136,6 +149,12 @@ class Settings(BaseSettings):
         if url.get_secret_value():
             smtp_server(url.get_secret_value())
         return url
+
+    @model_validator(mode="after")
+    def _development_stays_here(self) -> Settings:
+        if self.environment == "development":
+            require_loopback("KONTOR_HTTP_HOST", self.http_host, allowed=self.development_on_all_addresses)
+        return self
 
     @classmethod
     def from_environment(cls) -> Settings:

@@ -4,9 +4,10 @@ the host where it wants a login."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Final
 from urllib.parse import unquote, urlsplit
+
+from adapters.loopback import is_loopback
 
 _PORTS: Final = {"smtp": 25, "smtps": 465, "smtp+starttls": 587}
 
@@ -48,11 +49,3 @@ def smtp_server(url: str) -> SmtpServer:
         user=None if parts.username is None else unquote(parts.username),
         password=None if parts.password is None else unquote(parts.password),
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Does what is sent there stay on this machine?"""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

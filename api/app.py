@@ -22,6 +22,7 @@ from api.graphql.persisted import registered
 from api.graphql.schema import schema
 from api.graphql.serving import KontorRouter
 from api.graphql.sockets import SocketLimits
+from api.known_hosts import KnownHosts, refuse
 from api.rest import commands as rest_commands
 from api.rest import payments, problems
 from api.view_gauges import ViewGauges
@@ -37,9 +38,13 @@ class Application(FastAPI):
     """FastAPI behind a first look at what is kept: its own way to a handler costs as much as such an answer."""
 
     first_look: FirstLook | None = None
+    known_hosts: KnownHosts | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Of HTTP, what is not answered already."""
+        if self.known_hosts is not None and scope["type"] != "lifespan" and not self.known_hosts.allow(scope):
+            await refuse(scope, send)
+            return
         if scope["type"] == "http" and self.first_look is not None:
             rest = await self.first_look(scope, receive, send, self.state.kontor)
             if rest is None:
@@ -53,11 +58,13 @@ def create_app(
     *,
     environment: str,
     limits: SocketLimits = SocketLimits(),  # noqa: B008  # frozen
+    hosts: tuple[str, ...] = (),
 ) -> FastAPI:
     """The application; it opens its wiring when it starts and closes it when it stops.
 
     `environment` other than `development` has no GraphiQL and no interactive documentation, and tells nothing of the
-    schema. Pages of `limits.allowed_origins` may use it, and its own."""
+    schema. Pages of `limits.allowed_origins` may use it, and its own. In development, and where `hosts` are named, it
+    answers only who asks for it by one of them or by a name of this machine."""
     development = environment == "development"
 
     @asynccontextmanager
@@ -85,19 +92,8 @@ def create_app(
     app.state.draining = False  # set by whoever is about to end the process, see `api.health`
     app.state.development = development
     app.first_look = FirstLook(path=GRAPHQL_PATH, by_origin=bool(limits.allowed_origins))
-    # The last is the first to see a request.
-    app.add_middleware(CachedAnswers, path=GRAPHQL_PATH)
-    app.add_middleware(BodyLimit, paths=(GRAPHQL_PATH, rest_commands.PATH, payments.PATH))
-    app.add_middleware(FromOwnPages, paths=(GRAPHQL_PATH, rest_commands.PATH), origins=limits.allowed_origins)
-    if limits.allowed_origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=limits.allowed_origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=CORS_HEADERS,
-            expose_headers=[REQUEST_ID, "etag", "idempotent-replayed", "retry-after"],
-        )
-    app.add_middleware(AnswerHeaders)
+    app.known_hosts = KnownHosts(hosts) if development or hosts else None
+    _surround(app, limits)
     problems.install(app)
     graphql: KontorRouter = KontorRouter(
         schema,
@@ -118,3 +114,19 @@ def create_app(
     if development:
         documentation.install(app)
     return app
+
+
+def _surround(app: FastAPI, limits: SocketLimits) -> None:
+    """What sees a request before its handler does; the last is the first."""
+    app.add_middleware(CachedAnswers, path=GRAPHQL_PATH)
+    app.add_middleware(BodyLimit, paths=(GRAPHQL_PATH, rest_commands.PATH, payments.PATH))
+    app.add_middleware(FromOwnPages, paths=(GRAPHQL_PATH, rest_commands.PATH), origins=limits.allowed_origins)
+    if limits.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=limits.allowed_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=CORS_HEADERS,
+            expose_headers=[REQUEST_ID, "etag", "idempotent-replayed", "retry-after"],
+        )
+    app.add_middleware(AnswerHeaders)

@@ -74,6 +74,8 @@ def settings_from(variables: Mapping[str, str]) -> Settings:
         return Settings(**values)  # type: ignore[arg-type]  # pydantic turns the texts into the fields' types
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
+        if not first["loc"]:  # of several settings together
+            raise Problem(first["msg"].removeprefix("Value error, ")) from None
         name = f"{PREFIX}{str(first['loc'][0]).upper()}"
         shown = without_password(variables.get(name, ""))
         raise Problem(f"{name} is {shown!r}, which cannot be used ({first['msg']}): correct or unset it.") from None

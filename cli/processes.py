@@ -89,7 +89,12 @@ def api() -> None:
     limits = SocketLimits(
         allowed_origins=listed(settings.allowed_origins), per_address_max=settings.sockets_per_address_max
     )
-    app = create_app(lambda: _opened(settings, "api"), environment=settings.environment, limits=limits)
+    app = create_app(
+        lambda: _opened(settings, "api"),
+        environment=settings.environment,
+        limits=limits,
+        hosts=listed(settings.allowed_hosts),
+    )
     host, port, drain_s = settings.http_host, settings.http_port, settings.drain_s
     proxies = listed(settings.trusted_proxies)
     DrainingServer(

@@ -96,6 +96,7 @@ class Stack:
             postgres_url=status["postgres_url"],
             kafka_url=status["kafka_url"],
             redis_url=status["redis_url"],
+            environment="development",
             master_key=secrets.master_key,
             jwt_key=secrets.jwt_key,
             stripe_url=status["gateway_url"],

@@ -135,6 +135,7 @@ def own_installation(beside: Path) -> Iterator[Installation]:
                 status,
                 {
                     "KONTOR_HOME": str(home),
+                    "KONTOR_ENVIRONMENT": "development",
                     "KONTOR_POSTGRES_URL": status["postgres_url"],
                     "KONTOR_KAFKA_URL": status["kafka_url"],
                     "KONTOR_REDIS_URL": status["redis_url"],

@@ -84,6 +84,7 @@ def settings(url: str) -> Settings:
         postgres_url=url,
         kafka_url="127.0.0.1:1",
         redis_url="redis://127.0.0.1:1",
+        environment="development",
         master_key=key,
         jwt_key=key,
     )

@@ -31,6 +31,8 @@ def run() -> None:
         settings = GatewaySettings()  # type: ignore[call-arg]  # the values come from the environment
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
+        if not first["loc"]:  # of several settings together
+            sys.exit(first["msg"].removeprefix("Value error, "))
         sys.exit(f"KONTOR_{str(first['loc'][0]).upper()} cannot be used ({first['msg']}): set it.")
     log_to_stderr("gateway")
     try:

@@ -17,7 +17,7 @@ from cli.log_output import log_to_stderr
 from cli.stack.home import default_home
 from cli.stack.ports import PREFERRED, named_ports
 from cli.stack.problem import Problem
-from cli.stack.programs import environment_name
+from cli.stack.programs import environment_name, require_development_here
 
 HOST: Final = "127.0.0.1"
 
@@ -30,8 +30,12 @@ def inbox() -> None:
     it). Mails are files in the home, the newest 500. Refuses in production: mailed links are keys to accounts. Ends on
     SIGTERM or Ctrl-C.
     """
-    if environment_name() == "production":
-        raise Problem("The inbox shows everybody's mails to whoever asks: it does not run in production.")
+    if environment_name(default="production") == "production":
+        raise Problem(
+            "The inbox shows everybody's mails to whoever asks: it does not run in production, but where"
+            " KONTOR_ENVIRONMENT=development."
+        )
+    require_development_here("KONTOR_INBOX_HOST", os.environ.get("KONTOR_INBOX_HOST") or HOST, "development")
     log_to_stderr("inbox")
     home = default_home()
     try:

@@ -31,6 +31,7 @@ from cli.stack.programs import (
     gate,
     http_url,
     one_shot,
+    require_own_address,
     service,
     settings,
 )
@@ -56,7 +57,7 @@ class Wanted:
 
 def launch(home: Home, wanted: Wanted, progress: Progress, on_ready: Callable[[State], None]) -> None:
     """Run the stack until SIGINT, SIGTERM or SIGHUP; `on_ready` is called once, when everything serves."""
-    environment_name()
+    require_own_address()
     home.prepare()
     with ExitStack() as stack:
         for attempt in range(LOCK_TRIES):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from adapters.loopback import require_loopback
 from cli.stack.home import PROJECT_ROOT, Home, Secrets
 from cli.stack.ports import Ports
 from cli.stack.problem import Problem
@@ -25,6 +26,7 @@ SECRET_VARIABLES = (
     "KONTOR_STRIPE_KEY",
     "KONTOR_STRIPE_WEBHOOK_SECRET",
 )
+LOOPBACK = "127.0.0.1"
 GATEWAY = "gateway"
 INBOX = "inbox"
 ENVIRONMENTS = ("development", "production")
@@ -60,12 +62,32 @@ class Programs:
         return {name: argv for name, argv in self.services.items() if name not in left_out}
 
 
-def environment_name() -> str:
-    """development or production; raises Problem for anything else."""
-    named = os.environ.get("KONTOR_ENVIRONMENT") or "development"
+def environment_name(*, default: str = "development") -> str:
+    """development or production; raises Problem for anything else. What `kontor up` starts is for development unless
+    it is told otherwise; a process by itself is in production."""
+    named = os.environ.get("KONTOR_ENVIRONMENT") or default
     if named not in ENVIRONMENTS:
         raise Problem(f"KONTOR_ENVIRONMENT is {named!r}: set it to development or production, or unset it.")
     return named
+
+
+def on_all_addresses() -> bool:
+    """Whether development may listen off this machine, as in a container."""
+    return os.environ.get("KONTOR_DEVELOPMENT_ON_ALL_ADDRESSES", "").lower() in ("1", "true", "yes", "on")
+
+
+def require_own_address() -> None:
+    """Raises Problem where the API of a development would be served off this machine."""
+    host = os.environ.get("KONTOR_HTTP_HOST") or LOOPBACK
+    require_development_here("KONTOR_HTTP_HOST", host, environment_name())
+
+
+def require_development_here(variable: str, host: str, environment: str) -> None:
+    """Raises Problem where that variable has a program of development listen off this machine."""
+    try:
+        require_loopback(variable, host, allowed=environment == "production" or on_all_addresses())
+    except ValueError as refusal:
+        raise Problem(str(refusal)) from None
 
 
 def own_gateway() -> bool:

@@ -89,6 +89,25 @@ def test_an_unknown_environment_is_refused_before_anything_starts(home: Home, mo
     assert not home.path.exists()
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3"])
+def test_a_development_is_not_started_off_this_machine(home: Home, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv("KONTOR_HTTP_HOST", host)
+    result = kontor("up")
+    assert result.exit_code == 1
+    assert "KONTOR_HTTP_HOST" in result.stderr
+    assert not home.path.exists()
+
+
+def test_what_up_starts_is_for_development_unless_it_is_told_otherwise(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.prepare()
+    secrets = load_or_make_secrets(home)
+    assert settings(home, secrets, URLS, PORTS)["KONTOR_ENVIRONMENT"] == "development"
+    monkeypatch.setenv("KONTOR_ENVIRONMENT", "production")
+    assert settings(home, secrets, URLS, PORTS)["KONTOR_ENVIRONMENT"] == "production"
+
+
 def test_down_where_nothing_runs_is_no_failure(home: Home) -> None:
     result = kontor("down")
     assert result.exit_code == 0

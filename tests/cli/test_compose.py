@@ -97,3 +97,10 @@ def test_the_image_copies_every_package() -> None:
     assert all(f"COPY {package} {package}\n" in dockerfile for package in packages)
     assert "--require-hashes -r requirements.lock" in dockerfile
     assert "USER kontor" in dockerfile
+
+
+def test_what_listens_off_its_container_is_for_development_and_published_on_loopback_alone() -> None:
+    assert COMPOSE["x-settings"]["KONTOR_ENVIRONMENT"] == "${KONTOR_ENVIRONMENT:-development}"
+    assert COMPOSE["x-settings"]["KONTOR_DEVELOPMENT_ON_ALL_ADDRESSES"] == "true"
+    assert COMPOSE["x-settings"]["KONTOR_ALLOWED_HOSTS"] == "${KONTOR_ALLOWED_HOSTS:-api}"
+    assert all(service.get("network_mode") != "host" for service in SERVICES.values())

@@ -71,7 +71,7 @@ class Running:
     def environment(self) -> dict[str, str]:
         outside = {name: value for name, value in os.environ.items() if not name.startswith("KONTOR_")}
         ports = {"KONTOR_SMTP_PORT": str(self.smtp_port), "KONTOR_INBOX_PORT": str(self.http_port)}
-        return outside | ports | {"KONTOR_HOME": str(self.home)}
+        return outside | ports | {"KONTOR_HOME": str(self.home), "KONTOR_ENVIRONMENT": "development"}
 
     def stop(self) -> str:
         self.process.send_signal(signal.SIGTERM)
@@ -215,6 +215,8 @@ def test_what_was_half_written_is_gone_after_a_restart(tmp_path: Path) -> None:
 def test_it_does_not_run_in_production_nor_on_a_port_that_is_taken(inbox: Running) -> None:
     for variables, says in (
         ({"KONTOR_ENVIRONMENT": "production"}, "does not run in production"),
+        ({"KONTOR_ENVIRONMENT": ""}, "does not run in production"),
+        ({"KONTOR_INBOX_HOST": "0.0.0.0"}, "KONTOR_INBOX_HOST"),
         ({}, "name KONTOR_SMTP_PORT and KONTOR_INBOX_PORT"),
     ):
         done = subprocess.run(

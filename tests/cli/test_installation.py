@@ -14,6 +14,7 @@ from cli.stack.state import State, own_record, write_state
 
 KEY = base64.b64encode(bytes(32)).decode()
 COMPLETE = {
+    "KONTOR_ENVIRONMENT": "development",
     "KONTOR_POSTGRES_URL": "postgresql://kontor:hidden@127.0.0.1:1/kontor",
     "KONTOR_KAFKA_URL": "127.0.0.1:2",
     "KONTOR_REDIS_URL": "redis://127.0.0.1:3/0",
@@ -24,7 +25,7 @@ COMPLETE = {
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    for name in (*COMPLETE, "KONTOR_HTTP_PORT", "KONTOR_ENVIRONMENT", "KONTOR_READY_FILE"):
+    for name in (*COMPLETE, "KONTOR_HTTP_PORT", "KONTOR_READY_FILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("KONTOR_HOME", str(tmp_path / "home"))
     home = Home(tmp_path / "home")

@@ -224,6 +224,7 @@ def installation_of(stack: Stack) -> Installation:
         stack.home,
         stack.status,
         {
+            "KONTOR_ENVIRONMENT": "development",
             "KONTOR_POSTGRES_URL": settings.postgres_url,
             "KONTOR_KAFKA_URL": settings.kafka_url,
             "KONTOR_REDIS_URL": settings.redis_url,
