@@ -5,7 +5,7 @@ Positions are in the order of commits, so a reader that goes on from the last on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -141,13 +141,16 @@ class EventLog:
         aggregate_id: UUID | None = None,
         correlation_id: UUID | None = None,
         actor: str | None = None,
+        readable: Set[str] | None = None,
     ) -> list[LogRecord]:
-        """The next events after a position that meet every condition given.
+        """The next events after a position that meet every condition given. `readable` are the types that the reader
+        may read, None for all; `types`, when given, are among them.
 
         What there is few of leads: an aggregate, a request, types or an actor; the other conditions filter."""
         span = (position, _POSITION_MAX)
-        if aggregate_id is None and correlation_id is None and actor is None and types is not None:
-            return await self._read(_OF_TYPES, [list(types), *span, limit, limit])
+        shown = sorted(readable) if types is None and readable is not None else types
+        if aggregate_id is None and correlation_id is None and actor is None and shown is not None:
+            return await self._read(_OF_TYPES, [list(shown), *span, limit, limit])
         conditions: list[str] = []
         parameters: list[Any] = []
         order = "notification_id"
@@ -165,7 +168,7 @@ class EventLog:
         for condition, value in (
             ("correlation_id = %s", correlation_id),
             ("actor = %s", actor),
-            ("topic = ANY(%s)", None if types is None else list(types)),
+            ("topic = ANY(%s)", None if shown is None else list(shown)),
         ):
             if value is not None:
                 conditions.append(condition)

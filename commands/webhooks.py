@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from commands.handling import Result, Work, require_version
-from domain import EVENT_TYPES
-from domain.errors import Forbidden, IllegalTransition, NotFound, Undelivered
+from domain import EVENT_TYPES, may_read
+from domain.errors import Forbidden, IllegalTransition, Invalid, NotFound, Undelivered
 from domain.identity import UserId, WebhookEndpointId
-from domain.users import Role
-from domain.webhooks import EndpointState, WebhookEndpoint
+from domain.users import Role, User
+from domain.webhooks import TYPE_PREFIX, TYPES_MAX, EndpointState, WebhookEndpoint
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisterWebhook:
-    """Have events posted to an address. `types` are like order.placed, or * for all."""
+    """Have events posted to an address. `types` are like order.placed, or * for all that the owner may read."""
 
     url: str
     types: tuple[str, ...]
@@ -89,6 +90,7 @@ async def register_webhook(command: RegisterWebhook, work: Work) -> Result:
     """Raises Invalid. A repeated request does not tell the secret again: rotate it if it was lost."""
     if work.actor.user_id is None:
         raise Forbidden("An endpoint belongs to an account, and this actor has none.")
+    _require_readable(work.actor.roles, command.types)
     endpoint = WebhookEndpoint.register(
         endpoint_id=WebhookEndpointId(work.ports.ids.new()),
         owner_id=UserId(work.actor.user_id),
@@ -107,6 +109,8 @@ async def update_webhook(command: UpdateWebhook, work: Work) -> Result:
     """Raises NotFound, Conflict, Invalid, or IllegalTransition for a removed one."""
     endpoint = await _own(command.endpoint_id, work)
     require_version(endpoint, command.expected_version)
+    if command.types is not None:
+        _require_readable(await _owner_roles(endpoint, work), command.types)
     endpoint.update(url=command.url, types=command.types, known_types=EVENT_TYPES, now=work.now)
     return Result(endpoint)
 
@@ -168,6 +172,23 @@ async def disable_webhook(command: DisableWebhook, work: Work) -> Result:
     endpoint = await _own(command.endpoint_id, work)
     endpoint.disable(reason=command.reason, now=work.now)
     return Result(endpoint)
+
+
+def _require_readable(roles: Set[str], types: Sequence[str]) -> None:
+    """Raises Invalid for a type whose audience is not the owner's. What * stands for is what the owner may read."""
+    named = [each.removeprefix(TYPE_PREFIX) for each in types[: TYPES_MAX + 1]]
+    if hidden := sorted(each for each in named if each in EVENT_TYPES and not may_read(roles, each)):
+        raise Invalid(
+            f"events of the type {hidden[0]} are for STAFF and ADMIN, the endpoint's owner is neither; leave it out.",
+            field=("types",),
+        )
+
+
+async def _owner_roles(endpoint: WebhookEndpoint, work: Work) -> Set[str]:
+    if endpoint.owner_id == work.actor.user_id:
+        return work.actor.roles
+    owner = await work.load(User, endpoint.owner_id)
+    return frozenset() if owner is None else frozenset(owner.roles)
 
 
 async def _own(endpoint_id: WebhookEndpointId, work: Work) -> WebhookEndpoint:

@@ -47,7 +47,8 @@ _EVENTS: Final[dict[str, type]] = {
 EVENT_TYPES: Final[frozenset[str]] = frozenset(_EVENTS)
 # Whom each of them is for: see `domain.audience`.
 AUDIENCES: Final[dict[str, Audience]] = declared_audiences(_EVENTS)
-_FIELD_AUDIENCES: Final[dict[str, Mapping[str, Audience]]] = {
+# Fields that are for fewer than their event is.
+FIELD_AUDIENCES: Final[dict[str, Mapping[str, Audience]]] = {
     event_type: event.FIELD_AUDIENCES for event_type, event in _EVENTS.items() if hasattr(event, "FIELD_AUDIENCES")
 }
 # What not every reader of the log may read.
@@ -63,7 +64,7 @@ def may_read(roles: Set[str], event_type: str) -> bool:
 
 def readable_fields(roles: Set[str], event_type: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
     """What such an actor may read of an event's data: a field with a narrower audience than its event is None."""
-    narrower = _FIELD_AUDIENCES.get(event_type, {})
+    narrower = FIELD_AUDIENCES.get(event_type, {})
     hidden = {name for name, audience in narrower.items() if READERS[audience].isdisjoint(roles)}
     return {name: None if name in hidden else value for name, value in data.items()} if hidden else data
 

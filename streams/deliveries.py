@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -30,10 +30,12 @@ from adapters.wiring import Kontor
 from commands.deliveries import WEBHOOK_TYPES, after_event, wants
 from commands.handling import Actor
 from commands.webhooks import DisableWebhook
+from domain import may_read
 from domain.identity import WebhookEndpointId
-from domain.users import Role, User
+from domain.users import Role
 from domain.webhooks import ALL_TYPES, EndpointState, WebhookEndpoint
 from streams.effects import Effects, GivenUp
+from streams.readers import as_read_by, owner_roles, readable
 from streams.settling import NotYet
 
 log = structlog.get_logger()
@@ -41,6 +43,7 @@ log = structlog.get_logger()
 ACTOR: Final = Actor.system("webhooks")
 READERS: Final = frozenset({Role.INTEGRATOR, Role.ADMIN})
 NO_INTEGRATOR: Final = "its owner is no INTEGRATOR any more"
+NOT_FOR_OWNER: Final = "events of this type are for STAFF and ADMIN, and the endpoint's owner is neither"
 LOOK_S: Final = 0.5
 LANE_LOOK_S: Final = 60.0  # it is woken when something is due
 LANE_KEPT_S: Final = 600.0  # with its breaker, though nothing was due
@@ -92,7 +95,7 @@ async def plan(kontor: Kontor) -> Planned:
             ended = any(reached == stretch.until for stretch in stretches)
             worth_noting |= ended or reached - position > UNNOTED_POSITIONS_MAX
             more |= ended or reached < until  # behind one that has ended another may begin
-        if planned:
+        if planned := await readable(kontor, planned):
             await transaction.plan(planned)
         if planned or worth_noting:
             await transaction.move(known, moved)
@@ -148,10 +151,14 @@ async def deliver(kontor: Kontor, delivery: Delivery) -> None:
         raise GivenUp("the endpoint is told nothing any more")
     if endpoint.state is EndpointState.PAUSED:
         raise NotYet("the endpoint is paused")
-    if not await _may_be_told(kontor, endpoint):
+    # As who asks for the log itself: by what its owner may do now.
+    roles = await owner_roles(kontor, endpoint)
+    if READERS.isdisjoint(roles):
         await _disable(kontor, delivery, NO_INTEGRATOR)
         raise GivenUp(NO_INTEGRATOR)
-    body = await _body(kontor, delivery)
+    if not may_read(roles, delivery.event_type):
+        raise GivenUp(NOT_FOR_OWNER)
+    body = await _body(kontor, delivery, roles)
     now = kontor.ports.clock.now()
     secrets = await kontor.ports.webhook_secrets.current(endpoint.id, now=now)
     try:
@@ -176,17 +183,11 @@ async def deliver(kontor: Kontor, delivery: Delivery) -> None:
     raise problem
 
 
-async def _may_be_told(kontor: Kontor, endpoint: WebhookEndpoint) -> bool:
-    """As who asks for the log itself: by what its owner may do now."""
-    owner = (await kontor.store.load([endpoint.owner_id])).get(endpoint.owner_id, (None,))[0]
-    return isinstance(owner, User) and not READERS.isdisjoint(owner.roles)
-
-
-async def _body(kontor: Kontor, delivery: Delivery) -> bytes:
+async def _body(kontor: Kontor, delivery: Delivery, roles: Set[str]) -> bytes:
     found = await kontor.log.of_aggregate(delivery.subject_id, limit=1, after_version=delivery.version - 1)
     if not found or found[0].version != delivery.version:
         raise GivenUp(f"the log has no version {delivery.version} of {delivery.subject_id}")
-    return structured(found[0])
+    return structured(as_read_by(roles, found[0]))
 
 
 async def _untaken(kontor: Kontor, delivery: Delivery, answer: Answer) -> Exception:

@@ -1,6 +1,7 @@
 """The log as integrators, analysts and auditors read it: what happened, page by page, never late and never with a hole.
 
-Positions are in the order of commits, so whoever goes on from the cursor of the last event misses nothing.
+Positions are in the order of commits, so whoever goes on from the cursor of the last event misses nothing that is for
+him: a reader is shown the types whose audience (`domain.audience`) he is of.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from api.graphql.cursors import PageInfo, page_size
 from api.graphql.history import event_data
 from api.graphql.resolvers import resolver
 from api.graphql.scalars import Cursor
-from commands.handling import log_reader
-from domain import EVENT_TYPES, aggregate_type_of
-from domain.errors import Invalid
+from commands.handling import Actor, log_reader
+from domain import EVENT_TYPES, aggregate_type_of, readable_types
+from domain.errors import Forbidden, Invalid
 from domain.identity import event_id_text
 from domain.text import plain_text
 
@@ -44,9 +45,10 @@ class Event:
     data: JSON = strawberry.field(description="What the event says, in its present shape.")
 
     @classmethod
-    def of(cls, record: LogRecord) -> Event:
-        """The record, upcast to its event's present shape; as it is stored, where this code cannot read it."""
-        data, schema_version = event_data(record)
+    def of(cls, record: LogRecord, actor: Actor) -> Event:
+        """The record, upcast to its event's present shape, as this actor may read it; as it is stored, where this code
+        cannot read it."""
+        data, schema_version = event_data(record, actor)
         return cls(
             position=Cursor(str(record.position)),
             id=strawberry.ID(event_id_text(record.aggregate_id, record.version)),
@@ -76,9 +78,9 @@ class EventConnection:
     page_info: PageInfo = strawberry.field(description="Where the page stands.")
 
     @classmethod
-    def of(cls, records: list[LogRecord], *, size: int, since: str | None) -> EventConnection:
+    def of(cls, records: list[LogRecord], actor: Actor, *, size: int, since: str | None) -> EventConnection:
         """The first `size` of the records; the caller has read one more, to learn whether there is more."""
-        nodes = [Event.of(record) for record in records[:size]]
+        nodes = [Event.of(record, actor) for record in records[:size]]
         info = PageInfo(
             has_next_page=len(records) > size,
             has_previous_page=since is not None,
@@ -106,6 +108,16 @@ def known_types(types: list[str]) -> list[str]:
     return sorted(set(types))
 
 
+def types_for(actor: Actor, types: list[str] | None) -> frozenset[str] | None:
+    """The types that this reader of the log is shown; None for all there are. Raises Invalid like `known_types`,
+    Forbidden where one was named that is not for the reader."""
+    wanted = frozenset(known_types(types)) if types is not None else None
+    readable = readable_types(actor.roles)
+    if wanted is not None and (hidden := sorted(wanted - readable)):
+        raise Forbidden(f"Events of the type {hidden[0]} are for STAFF and ADMIN; leave it out of `types`.")
+    return wanted if wanted is not None or readable == EVENT_TYPES else readable
+
+
 @strawberry.type
 class EventsQuery:
     @resolver("The log: who did what, oldest first, after `since`. STAFF, ANALYST, INTEGRATOR.", who=log_reader)
@@ -125,17 +137,18 @@ class EventsQuery:
         size, position = page_size(first, usual=EVENTS), parsed_position(since, field="since")
         of_aggregate, of_correlation = parsed_id(aggregate_id), parsed_id(correlation_id)
         by = None if actor is None else plain_text(actor, field="actor", length_max=ACTOR_LENGTH_MAX)
-        wanted = None if types is None else known_types(types)
+        shown = types_for(context.actor, types)
         if (aggregate_id is not None and of_aggregate is None) or (
             correlation_id is not None and of_correlation is None
         ):
-            return EventConnection.of([], size=size, since=since)
+            return EventConnection.of([], context.actor, size=size, since=since)
         records = await context.kontor.log.matching(
             position,
             limit=size + 1,
-            types=wanted,
+            types=None if types is None else sorted(shown or ()),
+            readable=shown,
             aggregate_id=of_aggregate,
             correlation_id=of_correlation,
             actor=by,
         )
-        return EventConnection.of(records, size=size, since=since)
+        return EventConnection.of(records, context.actor, size=size, since=since)

@@ -16,6 +16,9 @@ from adapters.log import LogRecord
 from api.graphql.context import RequestContext
 from api.graphql.cursors import page_size
 from api.graphql.scalars import Cursor
+from commands.handling import Actor
+from domain import AUDIENCES, may_read, readable_fields
+from domain.audience import Audience
 
 HISTORY_ENTRIES_MAX: Final = 1_000
 _MAPPER: Final = EventMapper()
@@ -33,9 +36,9 @@ class HistoryEntry:
     causation_id: strawberry.ID | None = strawberry.field(description="The event or command this one followed from.")
 
     @classmethod
-    def of(cls, record: LogRecord, *, with_actor: bool) -> HistoryEntry:
-        """The record, upcast to its event's present shape."""
-        data, _ = event_data(record)
+    def of(cls, record: LogRecord, actor: Actor, *, with_actor: bool) -> HistoryEntry:
+        """The record, upcast to its event's present shape, as this actor may read it."""
+        data, _ = event_data(record, actor)
         return cls(
             position=Cursor(str(record.position)),
             version=record.version,
@@ -48,9 +51,14 @@ class HistoryEntry:
         )
 
 
-def event_data(record: LogRecord) -> tuple[Any, int]:
-    """What the event says, and the version of that shape: the present one, or as it is stored where this code cannot
-    read it, so that one such event hides no other."""
+def event_data(record: LogRecord, actor: Actor) -> tuple[Any, int]:
+    """What the event says to this actor, and the version of that shape: the present one, or as it is stored where this
+    code cannot read it, so that one such event hides no other."""
+    data, schema_version = _present_data(record)
+    return readable_fields(actor.roles, record.event_type, data) if isinstance(data, dict) else data, schema_version
+
+
+def _present_data(record: LogRecord) -> tuple[Any, int]:
     try:
         stored = _MAPPER.to_stored_event(record.decoded().event)
         return msgspec.json.decode(stored.state), stored.schema_version
@@ -59,6 +67,11 @@ def event_data(record: LogRecord) -> tuple[Any, int]:
             return msgspec.json.decode(record.state), record.schema_version
         except msgspec.DecodeError:
             return record.state.decode(errors="replace"), record.schema_version
+
+
+def is_shown(record: LogRecord, actor: Actor) -> bool:
+    """What belongs to business is for everybody who may see the aggregate, all else for its audience."""
+    return AUDIENCES.get(record.event_type) is Audience.BUSINESS or may_read(actor.roles, record.event_type)
 
 
 async def history(
@@ -75,7 +88,7 @@ async def history(
     limit = page_size(first, most=HISTORY_ENTRIES_MAX, usual=usual)
     records = await context.kontor.log.of_aggregate(aggregate_id, limit=limit)
     return [
-        HistoryEntry.of(record, with_actor=with_actor)
+        HistoryEntry.of(record, context.actor, with_actor=with_actor)
         for record in records
-        if until is None or record.position <= until
+        if (until is None or record.position <= until) and is_shown(record, context.actor)
     ]

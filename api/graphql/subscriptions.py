@@ -22,11 +22,11 @@ from adapters.log import Interest, LogRecord
 from adapters.metrics import SUBSCRIPTIONS, SUBSCRIPTIONS_TOO_SLOW
 from api.graphql.context import Info, RequestContext, parsed_id
 from api.graphql.errors import Resync
-from api.graphql.events import Event, known_types, parsed_position
+from api.graphql.events import Event, parsed_position, types_for
 from api.graphql.inventory import StockItem
 from api.graphql.orders import Order
 from api.graphql.scalars import Cursor
-from commands.handling import log_reader, signed_in
+from commands.handling import Actor, log_reader, signed_in
 from domain import inventory as stock_domain
 from domain import orders as orders_domain
 from domain.errors import Invalid, NotFound
@@ -132,12 +132,12 @@ class Subscription:
         """Raises Unauthenticated, Forbidden, or Invalid for types and ids there cannot be, and for a bad cursor."""
         context = info.context
         log_reader(context.actor)
-        interest = _interest(types, aggregate_id)
+        interest = _interest(context.actor, types, aggregate_id)
         position = await context.kontor.log.end() if since is None else await _position(context, since)
         changes = _followed(context, "events", position, interest)
         async with aclosing(changes):
             async for record in changes:
-                yield Event.of(record)
+                yield Event.of(record, context.actor)
 
 
 async def _followed(
@@ -219,7 +219,7 @@ def _stock_ids(skus: list[str]) -> frozenset[UUID]:
     return frozenset(stock_item_id(sku.strip()) for sku in skus)
 
 
-def _interest(types: list[str] | None, aggregate_id: str | None) -> Interest:
+def _interest(actor: Actor, types: list[str] | None, aggregate_id: str | None) -> Interest:
     if types is not None and not 1 <= len(types) <= FOLLOWED_TYPES_MAX:
         raise Invalid(f"{len(types)} types are named; follow 1 to {FOLLOWED_TYPES_MAX}, or all by leaving types out.")
     found = parsed_id(aggregate_id)
@@ -227,7 +227,7 @@ def _interest(types: list[str] | None, aggregate_id: str | None) -> Interest:
         raise Invalid(f"aggregateId is {aggregate_id[:40]!r}; give a UUID.")
     return Interest(
         aggregate_ids=None if found is None else frozenset({found}),
-        event_types=None if types is None else frozenset(known_types(types)),
+        event_types=types_for(actor, types),
     )
 
 

@@ -28,6 +28,7 @@ from commands.webhooks import (
     RotateWebhookSecret,
     TestWebhook,
 )
+from domain import may_read
 from domain import webhooks as domain
 from domain.identity import WebhookEndpointId
 from domain.users import Role
@@ -60,7 +61,8 @@ class WebhookEndpoint(Node):
         size, endpoint_id = page_size(first, usual=DELIVERIES), parsed_id(self.id)
         assert endpoint_id is not None
         rows = await info.context.deliveries_of(size, tuple(states_of(state))).load(endpoint_id)
-        return [Delivery.of(row) for row in rows or ()]
+        roles = info.context.actor.roles
+        return [Delivery.of(row) for row in rows or () if may_read(roles, row.event_type)]
 
     @classmethod
     def of(cls, row: WebhookRow) -> WebhookEndpoint:

@@ -199,3 +199,22 @@ async def test_a_test_is_posted_each_time_and_stores_nothing_whatever_is_answere
         await kontor.execute(TestWebhook(endpoint_id=endpoint_id), INTEGRATOR)
     assert tests.posted == [REGISTER.url] * 2
     assert kontor.store.event_types == ["webhook.registered", "webhook.paused", "webhook.removed"]
+
+
+@pytest.mark.parametrize("hidden", ["webhook.registered", "user.role_granted", "kontor.user.signed_in"])
+async def test_an_integrator_registers_for_no_type_that_only_staff_may_read(hidden: str) -> None:
+    kontor, endpoint_id = await registered()
+    for request in (
+        RegisterWebhook(url=REGISTER.url, types=("order.placed", hidden)),
+        UpdateWebhook(endpoint_id=endpoint_id, types=(hidden,)),
+    ):
+        with pytest.raises(Invalid, match="are for STAFF and ADMIN"):
+            await kontor.execute(request, INTEGRATOR)
+    assert kontor.store.event_types == ["webhook.registered"]
+    await kontor.execute(RegisterWebhook(url=REGISTER.url, types=(hidden,)), ADMIN)
+
+
+async def test_an_admin_gives_an_endpoint_no_type_that_its_owner_may_not_read() -> None:
+    kontor, endpoint_id = await registered()
+    with pytest.raises(Invalid, match="are for STAFF and ADMIN"):
+        await kontor.execute(UpdateWebhook(endpoint_id=endpoint_id, types=("user.role_granted",)), ADMIN)

@@ -526,3 +526,37 @@ async def test_an_endpoint_gets_its_first_post_once_it_has_agreed_to_receive_pos
         shop.receiver.consent = "127.0.0.1"  # the host of KONTOR_PUBLIC_URL
         await until(lambda: all_done(shop, endpoint_id))
     assert told(shop) == [(str(mug), ADDED, "1")]
+
+
+async def test_an_endpoint_is_told_only_what_its_owner_may_read(shop: Shop) -> None:
+    endpoint_id, _ = await shop.endpoint("/hooks", "*")
+    admin = RegisterUser(email="anne@example.com", name="Anne", password=None, roles=(Role.ADMIN,))
+    anne = UserId((await shop.do(admin)).aggregate_id)
+    await shop.do(GrantRole(user_id=anne, role=Role.STAFF))
+    await shop.endpoint("/others", "order.placed")
+    await shop.product("MUG")
+    await shop.do(ReplayWebhook(endpoint_id=endpoint_id, since=0), shop.owner)
+    async with delivering(shop):
+        await until(lambda: all_done(shop, endpoint_id))
+    told_of = {post.event["type"] for post in shop.receiver.posts if post.path == "/hooks"}
+    assert told_of == {"kontor.user.registered", "kontor.product.added"}
+    assert all(
+        post.event["data"]["roles"] is None
+        for post in shop.receiver.posts
+        if post.event["type"] == "kontor.user.registered"
+    )
+    assert {row.event_type for row in await shop.rows(endpoint_id)} == {"user.registered", "product.added"}
+
+
+async def test_an_admins_endpoint_is_told_everything_until_he_is_none(shop: Shop) -> None:
+    owner = UserId(shop.owner.user_id or UUID(int=0))
+    await shop.do(GrantRole(user_id=owner, role=Role.ADMIN))
+    shop.owner = Actor.user(owner, [Role.INTEGRATOR, Role.ADMIN])
+    endpoint_id, _ = await shop.endpoint("/hooks", "user.role_granted", "user.role_revoked", "product.added")
+    await shop.do(GrantRole(user_id=owner, role=Role.ANALYST))
+    await planned(shop)
+    await shop.do(RevokeRole(user_id=owner, role=Role.ADMIN))
+    await shop.product("MUG")
+    async with delivering(shop):
+        await until(lambda: are(shop, endpoint_id, ["given_up", "done"]))
+    assert [post.event["type"] for post in shop.receiver.posts] == [ADDED]
