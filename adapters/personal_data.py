@@ -26,8 +26,12 @@ _NONCE_BYTES: Final = 12
 # What stored tokens begin with: another scheme gets another prefix.
 _SCHEME: Final = "s1."
 ROTATED_A_BATCH: Final = 500
-# Keyed digests stand in stored ids (of e-mail claims) and in stored commands.
-_STABLE: Final = {"unique texts": b"digest unique texts", "requests": b"digest requests"}
+# Keyed digests stand in stored ids (of e-mail claims), in stored commands and in the hash chain over the log.
+_STABLE: Final = {
+    "unique texts": b"digest unique texts",
+    "requests": b"digest requests",
+    "hash chain": b"digest hash chain",
+}
 # Table, owner and column of everything that a master key has wrapped.
 _WRAPPED: Final = (
     ("stable_keys", "name", "wrapped_key"),
@@ -78,6 +82,11 @@ class PersonalDataBox:
     def request_digest_key(self) -> bytes:
         """Keys the digests of commands' contents."""
         return self._stable["requests"]
+
+    @property
+    def hash_chain_key(self) -> bytes:
+        """Keys the hash chain over the log."""
+        return self._stable["hash chain"]
 
     def digest(self, text: str) -> str:
         """See `commands.ports.PersonalData.digest`."""

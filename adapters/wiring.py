@@ -29,6 +29,7 @@ from adapters.effects_ledger import EffectsLedger
 from adapters.endpoint_tests import EndpointTests
 from adapters.event_store import PostgresEventStore
 from adapters.follower_store import PostgresFollowerStore
+from adapters.hash_chain import HashChain
 from adapters.joint_transactions import JointTransactions
 from adapters.log import EventLog
 from adapters.log_tail import LogTail
@@ -100,6 +101,7 @@ class Kontor:
     redis: Redis
     store: PostgresEventStore
     log: EventLog
+    hash_chain: HashChain
     tail: LogTail
     followers: PostgresFollowerStore
     effects: EffectsLedger
@@ -263,6 +265,7 @@ async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]
                     redis=redis,
                     store=store,
                     log=event_log,
+                    hash_chain=HashChain(pool, personal_data.hash_chain_key),
                     tail=tail,
                     followers=PostgresFollowerStore(pool, event_log, JointTransactions(following)),
                     effects=ledger,

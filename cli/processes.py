@@ -53,9 +53,11 @@ def migrate() -> None:
 
 
 def relay() -> None:
-    """Publish the log to Kafka; one process leads, more wait for it to fail. Ends on SIGTERM or Ctrl-C."""
+    """Publish the log to Kafka and extend its hash chain; one process leads, more wait for it to fail. Ends on SIGTERM
+    or Ctrl-C."""
     from adapters.relay_store import PostgresRelayStore  # noqa: PLC0415
     from adapters.topics import KafkaTopics  # noqa: PLC0415
+    from streams import hash_chain  # noqa: PLC0415
     from streams.relay import Relay  # noqa: PLC0415
 
     settings = _start("relay")
@@ -63,7 +65,9 @@ def relay() -> None:
     async def lead() -> None:
         async with _opened(settings, "relay") as kontor:
             store = PostgresRelayStore(settings.postgres_url, kontor.log)
-            await Relay(store, KafkaTopics(settings), on_leading=_announce(settings)).run()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(Relay(store, KafkaTopics(settings), on_leading=_announce(settings)).run())
+                group.create_task(hash_chain.extend(kontor.hash_chain), name="hash-chain")
 
     _until_signalled(lead)
 

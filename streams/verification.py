@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from binascii import crc32
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
@@ -27,6 +27,7 @@ from domain import CONTEXTS
 from domain.identity import SHARDS, shard_of
 from projections import VIEWS
 from projections.view import View
+from streams import hash_chain
 
 PASSING_S_MAX: Final = 60.0
 SETTLING_S_MAX: Final = 10.0
@@ -66,6 +67,7 @@ class Verdict:
     findings: list[Finding] = field(default_factory=list)
     findings_count: int = 0
     compared: dict[str, int] = field(default_factory=dict)
+    chain_end: hash_chain.Anchor | None = None
     rows: dict[View[Any], set[UUID]] = field(default_factory=dict)
     partitions: set[tuple[str, int]] = field(default_factory=set)
 
@@ -78,10 +80,13 @@ class Verdict:
         self.compared[what] = self.compared.get(what, 0) + number
 
 
-async def verify_all(kontor: Kontor) -> Verdict:
-    """Compare everything up to the present end of the log."""
+async def verify_all(kontor: Kontor, *, expected: Sequence[hash_chain.Anchor] = ()) -> Verdict:
+    """Compare everything up to the present end of the log; `expected` is what the hash chain had at some positions."""
     verdict = Verdict(position=await kontor.log.end())
     await _passed(kontor, verdict)
+    verdict.chain_end, verdict.compared["events in the hash chain"] = await hash_chain.check(
+        kontor.hash_chain, verdict.position, verdict.found, expected, wait_s=PASSING_S_MAX
+    )
     for aggregate_id, count, first, last in await kontor.reads.fetch(_STREAMS, [verdict.position]):
         verdict.found("log", "missing", aggregate_id, f"{count} events, versions {first} to {last}")
     for context in CONTEXTS:

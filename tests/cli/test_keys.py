@@ -66,7 +66,7 @@ async def test_after_a_rotation_everything_opens_without_the_key_before(settings
         )
         done = rotate(both)
         assert done.returncode == 0, done.stderr
-        assert done.stdout == "keys wrapped anew: 4\n"  # Ada's, the two stable ones, the webhook's; Bob's was new
+        assert done.stdout == "keys wrapped anew: 5\n"  # Ada's, the three stable ones, the webhook's; Bob's was new
         assert rotate(both).stdout == "keys wrapped anew: 0\n"
         with pytest.raises(AlreadyExists):
             await kontor.pipeline.execute(ADA, actor=ANONYMOUS)
