@@ -8,6 +8,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
+from adapters.brokers import Brokers
 from domain import CONTEXTS
 from domain.identity import SHARDS
 
@@ -18,12 +19,14 @@ class WrongPartitions(Exception):
     """A topic has another number of partitions than the shards of the log."""
 
 
-async def ensure_topics(servers: str, *, prefix: str, replication_factor: int, min_insync_replicas: int) -> list[str]:
+async def ensure_topics(
+    brokers: Brokers, *, prefix: str, replication_factor: int, min_insync_replicas: int
+) -> list[str]:
     """Make the topics that are missing, kept for ever; returns their names.
 
     Raises WrongPartitions for one that is there with another partition count: aggregates would change their
     partition and lose their order."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    admin = AIOKafkaAdminClient(**brokers.client_options())
     await admin.start()
     try:
         names = [prefix + context for context in CONTEXTS]
@@ -54,12 +57,12 @@ async def ensure_topics(servers: str, *, prefix: str, replication_factor: int, m
         await admin.close()
 
 
-def producer(servers: str) -> AIOKafkaProducer:
+def producer(brokers: Brokers) -> AIOKafkaProducer:
     """One that keeps order and loses nothing while it lives: idempotent, acks from all in-sync replicas.
 
     After a fatal error it must be thrown away: make a new one and send again from the checkpoint."""
     return AIOKafkaProducer(
-        bootstrap_servers=servers,
+        **brokers.client_options(),
         acks="all",
         enable_idempotence=True,
         linger_ms=0,

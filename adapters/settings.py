@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from adapters.brokers import Brokers, Mechanism, Protocol
 from adapters.loopback import require_loopback
 from adapters.password_scheme import password_scheme
 from adapters.smtp_url import smtp_server
@@ -25,6 +26,13 @@ class Settings(BaseSettings):
 
     postgres_url: str = Field(description="libpq URL of the one primary that holds log and views")
     kafka_url: str = Field(description="host:port[,host:port] of the brokers")
+    kafka_security_protocol: Protocol = Field(default="PLAINTEXT", description="how the brokers are spoken to")
+    kafka_sasl_mechanism: Mechanism = Field(default="SCRAM-SHA-512", description="PLAIN over TLS alone")
+    kafka_username: str = Field(default="", description="for SASL_SSL and SASL_PLAINTEXT")
+    kafka_password: SecretStr = Field(default=SecretStr(""), description="for SASL_SSL and SASL_PLAINTEXT")
+    kafka_ca_file: str | None = Field(default=None, description="PEM of the authorities of the brokers' certificates")
+    kafka_certificate_file: str | None = Field(default=None, description="PEM of the client's certificate chain")
+    kafka_key_file: str | None = Field(default=None, description="PEM of the client's private key")
     redis_url: str = Field(description="redis:// URL; its content may vanish at any time")
 
     http_host: str = "127.0.0.1"
@@ -155,6 +163,25 @@ class Settings(BaseSettings):
         if self.environment == "development":
             require_loopback("KONTOR_HTTP_HOST", self.http_host, allowed=self.development_on_all_addresses)
         return self
+
+    @model_validator(mode="after")
+    def _reachable_brokers(self) -> Settings:
+        _ = self.brokers
+        return self
+
+    @property
+    def brokers(self) -> Brokers:
+        """How Kafka is reached."""
+        return Brokers(
+            self.kafka_url,
+            protocol=self.kafka_security_protocol,
+            mechanism=self.kafka_sasl_mechanism,
+            username=self.kafka_username,
+            password=self.kafka_password.get_secret_value(),
+            ca_file=self.kafka_ca_file,
+            certificate_file=self.kafka_certificate_file,
+            key_file=self.kafka_key_file,
+        )
 
     @classmethod
     def from_environment(cls) -> Settings:

@@ -12,6 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from adapters import kafka
+from adapters.brokers import Brokers
 from adapters.relay_store import Partition
 from adapters.settings import Settings
 from adapters.wire import Linked, NotOurs, headers_of, key_of, parsed
@@ -26,9 +27,9 @@ READ_WITHIN_MS: Final = 500
 class OpenKafkaTopics:
     """See `streams.ports.OpenTopics`."""
 
-    def __init__(self, producer: AIOKafkaProducer, servers: str, prefix: str) -> None:
+    def __init__(self, producer: AIOKafkaProducer, brokers: Brokers, prefix: str) -> None:
         self._producer = producer
-        self._servers = servers
+        self._brokers = brokers
         self._prefix = prefix
 
     async def send(self, records: Sequence[Linked]) -> list[int]:
@@ -92,7 +93,7 @@ class OpenKafkaTopics:
         return {named[each]: its for each, its in found.items()}
 
     async def cut(self, before: Mapping[Partition, int]) -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._servers)
+        admin = AIOKafkaAdminClient(**self._brokers.client_options())
         await admin.start()
         try:
             await admin.delete_records(
@@ -103,7 +104,7 @@ class OpenKafkaTopics:
 
     @asynccontextmanager
     async def _reading(self, **options: Any) -> AsyncIterator[AIOKafkaConsumer]:
-        consumer = AIOKafkaConsumer(bootstrap_servers=self._servers, enable_auto_commit=False, **options)
+        consumer = AIOKafkaConsumer(**self._brokers.client_options(), enable_auto_commit=False, **options)
         await consumer.start()
         try:
             yield consumer
@@ -161,10 +162,10 @@ class KafkaTopics:
     async def open(self) -> AsyncIterator[OpenKafkaTopics]:
         settings = self._settings
         await kafka.ensure_topics(
-            settings.kafka_url,
+            settings.brokers,
             prefix=settings.topic_prefix,
             replication_factor=settings.topic_replication_factor,
             min_insync_replicas=settings.topic_min_insync_replicas,
         )
-        async with kafka.producer(settings.kafka_url) as producer:
-            yield OpenKafkaTopics(producer, settings.kafka_url, settings.topic_prefix)
+        async with kafka.producer(settings.brokers) as producer:
+            yield OpenKafkaTopics(producer, settings.brokers, settings.topic_prefix)

@@ -40,7 +40,7 @@ def migrate() -> None:
         try:
             applied = await migrate_schema(settings.postgres_url)
             created = await ensure_topics(
-                settings.kafka_url,
+                settings.brokers,
                 prefix=settings.topic_prefix,
                 replication_factor=settings.topic_replication_factor,
                 min_insync_replicas=settings.topic_min_insync_replicas,

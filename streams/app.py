@@ -32,6 +32,7 @@ from projections import views_of
 from projections.view import View
 from streams.applying import Chain
 from streams.batches import apply_batch, far_ends
+from streams.credentials import credentials_of
 from streams.doing import AT_ONCE, doers
 from streams.eager import EagerConsumer, events_of
 from streams.effects import Effects, effects_follower
@@ -161,6 +162,7 @@ def linked_of(context: str, event: Any) -> Linked | None:
 app = Worker(
     SETTINGS.worker_group,
     broker=[f"kafka://{server}" for server in SETTINGS.kafka_url.split(",")],
+    broker_credentials=credentials_of(SETTINGS.brokers),
     autodiscover=False,
     value_serializer="raw",
     key_serializer="raw",

@@ -143,7 +143,7 @@ async def _passed(kontor: Kontor, verdict: Verdict) -> None:
 async def _verify_topic(kontor: Kontor, context: str, verdict: Verdict) -> None:
     """Every event of the log once or more in its partition, first times in order, and nothing else."""
     topic = kontor.settings.topic_prefix + context
-    consumer = AIOKafkaConsumer(bootstrap_servers=kontor.settings.kafka_url, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**kontor.settings.brokers.client_options(), enable_auto_commit=False)
     await consumer.start()
     try:
         partitions = [TopicPartition(topic, shard) for shard in range(SHARDS)]

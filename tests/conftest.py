@@ -179,4 +179,4 @@ async def kontor(settings: Settings) -> AsyncIterator[Kontor]:
 @pytest.fixture
 async def topics(settings: Settings) -> None:
     """The installation's topics."""
-    await ensure_topics(settings.kafka_url, prefix=settings.topic_prefix, replication_factor=1, min_insync_replicas=1)
+    await ensure_topics(settings.brokers, prefix=settings.topic_prefix, replication_factor=1, min_insync_replicas=1)

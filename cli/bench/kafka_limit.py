@@ -28,7 +28,7 @@ async def main() -> None:
         (record.state, str(record.aggregate_id).encode(), record.shard, headers_of(record, previous=0))
         for record in records
     ]
-    async with kafka.producer(settings.kafka_url) as producer:
+    async with kafka.producer(settings.brokers) as producer:
         began = perf_counter()
         for start in range(0, len(messages), BATCH_EVENTS):
             waiting = [

@@ -69,9 +69,7 @@ async def installation_of_its_own(system: System, seed: int) -> AsyncIterator[tu
     async with await psycopg.AsyncConnection.connect(whole.postgres_url, autocommit=True) as admin:
         await admin.execute(SQL("CREATE DATABASE {}").format(Identifier(name)))
         await migrate(settings.postgres_url)
-        await ensure_topics(
-            settings.kafka_url, prefix=settings.topic_prefix, replication_factor=1, min_insync_replicas=1
-        )
+        await ensure_topics(settings.brokers, prefix=settings.topic_prefix, replication_factor=1, min_insync_replicas=1)
         async with open_kontor(settings, name="faults") as kontor:
             await load_demo(kontor)
         variables = environment_of(settings)

@@ -37,7 +37,7 @@ async def delete_topics(settings: Settings, *contexts: str, away_s: float) -> No
         await admin.close()
     await asyncio.sleep(away_s)
     prefix = settings.topic_prefix
-    await ensure_topics(settings.kafka_url, prefix=prefix, replication_factor=1, min_insync_replicas=1)
+    await ensure_topics(settings.brokers, prefix=prefix, replication_factor=1, min_insync_replicas=1)
 
 
 @dataclass(slots=True)

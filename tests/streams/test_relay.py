@@ -175,7 +175,7 @@ async def make_topic_again(kontor: Kontor) -> None:
     """Empty."""
     await delete_topic(kontor)
     await ensure_topics(
-        kontor.settings.kafka_url, prefix=kontor.settings.topic_prefix, replication_factor=1, min_insync_replicas=1
+        kontor.settings.brokers, prefix=kontor.settings.topic_prefix, replication_factor=1, min_insync_replicas=1
     )
 
 
@@ -196,7 +196,7 @@ async def test_a_topic_made_again_and_filled_past_its_old_end_is_published_again
     await publish_products(kontor, 20)
     shards = {linked.record.shard for linked in await on_kafka(kontor)}
     await make_topic_again(kontor)
-    async with producer(kontor.settings.kafka_url) as sending:
+    async with producer(kontor.settings.brokers) as sending:
         for shard in shards:
             for _ in range(20):
                 await sending.send(f"{kontor.settings.topic_prefix}catalogue", b"not noted", partition=shard)
@@ -310,7 +310,7 @@ async def test_a_topic_with_another_partition_count_is_refused(kontor: Kontor) -
         await admin.close()
     with pytest.raises(WrongPartitions, match="has 3 partitions and needs 12"):
         await ensure_topics(
-            kontor.settings.kafka_url,
+            kontor.settings.brokers,
             prefix=kontor.settings.topic_prefix,
             replication_factor=1,
             min_insync_replicas=1,
