@@ -5,7 +5,7 @@ A server on this machine needs none: its host is a loopback address, `localhost`
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -51,7 +51,7 @@ def plaintext_postgres(
     )
 
 
-def _postgres_hosts(given: dict[str, object]) -> Iterator[str]:
+def _postgres_hosts(given: Mapping[str, object]) -> Iterator[str]:
     # libpq connects to `hostaddr` where it is given, and to a local socket without both. A path is a socket, too.
     for name in ("hostaddr", "host"):
         if value := given.get(name):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaConnectionError, KafkaError
+from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from psycopg.sql import SQL
 
 from adapters.kafka import ensure_topics
@@ -22,6 +24,7 @@ from adapters.wiring import Kontor, open_kontor
 from cli.processes import environment_of
 from commands.catalogue import AddProduct
 from domain.money import Money
+from streams.credentials import credentials_of
 from streams.relay import Relay
 from streams.verification import verify_all
 from tests.conftest import ROOT
@@ -78,11 +81,8 @@ async def shown(kontor: Kontor) -> bool:
     return bool(await kontor.reads.fetch(SQL("SELECT 1 FROM catalogue_v1"), []))
 
 
-@pytest.mark.parametrize("way", ["scram-256", "scram-512", "plain", "certificate"])
-async def test_an_event_travels_through_the_relay_and_a_worker(
-    settings: Settings, broker: SecuredKafka, way: str
-) -> None:
-    secured = over(settings, ways(broker)[way])
+async def test_an_event_travels_through_the_relay_and_a_worker(settings: Settings, broker: SecuredKafka) -> None:
+    secured = over(settings, ways(broker)["scram-512"])
     await topics_made(secured)
     async with open_kontor(secured, name="test") as kontor:
         await kontor.copies.begin()
@@ -104,6 +104,26 @@ async def test_an_event_travels_through_the_relay_and_a_worker(
             worker.wait(30)
             relaying.cancel()
             await asyncio.gather(relaying, return_exceptions=True)
+
+
+@pytest.mark.parametrize("way", ["scram-256", "scram-512", "plain", "certificate"])
+async def test_admin_client_producer_and_consumer_take_every_way_in(
+    settings: Settings, broker: SecuredKafka, way: str
+) -> None:
+    secured = over(settings, ways(broker)[way])
+    await topics_made(secured)
+    async with KafkaTopics(secured).open() as topics:
+        assert await topics.ends([("catalogue", 0)]) == {("catalogue", 0): 0}
+
+
+@pytest.mark.parametrize("way", ["scram-256", "scram-512", "plain", "certificate"])
+def test_faust_is_given_what_every_other_client_is_given(settings: Settings, broker: SecuredKafka, way: str) -> None:
+    brokers = over(settings, ways(broker)[way]).brokers
+    given_to_faust = credentials_to_aiokafka_auth(credentials_of(brokers))
+    options = {"bootstrap_servers": brokers.servers, **given_to_faust}
+    expected = brokers.client_options()
+    assert options.pop("ssl_context").verify_mode is expected.pop("ssl_context").verify_mode is ssl.CERT_REQUIRED
+    assert options == expected
 
 
 @pytest.mark.parametrize(
