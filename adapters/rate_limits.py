@@ -5,15 +5,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Final
 from weakref import WeakValueDictionary
 
 from redis.asyncio import Redis
 
 from adapters.leaky_buckets import US, LeakyBuckets, Pour
 from adapters.metrics import RATE_LIMITED
+from domain.errors import RateLimited
+
+# Of one key so many wait for their turn in a process, and no others: what waits is memory, and a client.
+WAITING_MAX: Final = 100
+WAITING_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,15 +53,36 @@ class RateLimits:
     def __init__(self, redis: Redis, *, prefix: str) -> None:
         self._buckets = LeakyBuckets(redis, prefix=prefix)
         self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._waiting: Counter[str] = Counter()
 
     @asynccontextmanager
     async def in_turn(self, shares: Sequence[Share]) -> AsyncIterator[None]:
-        """Hold a turn for each share; always in the same order, so that nobody waits in a circle."""
+        """Hold a turn for each share; always in the same order, so that nobody waits in a circle. Raises RateLimited
+        where WAITING_MAX wait for one of them."""
         async with AsyncExitStack() as held:
             for share in shares:
                 turn = self._turns.setdefault(share.key, asyncio.Semaphore(share.rate.at_once))
-                await held.enter_async_context(turn)
+                await self._wait_for(turn, share.key)
+                held.callback(turn.release)
             yield
+
+    async def _wait_for(self, turn: asyncio.Semaphore, key: str) -> None:
+        if not turn.locked():
+            await turn.acquire()
+            return
+        if self._waiting[key] >= WAITING_MAX:
+            RATE_LIMITED.inc()
+            raise RateLimited(
+                f"{WAITING_MAX} requests like this wait for their turn already; try again in {WAITING_S:g} s.",
+                retry_after_s=WAITING_S,
+            )
+        self._waiting[key] += 1
+        try:
+            await turn.acquire()
+        finally:
+            self._waiting[key] -= 1
+            if not self._waiting[key]:
+                del self._waiting[key]
 
     async def take(self, shares: Sequence[Share]) -> float:
         """Take all shares or none; seconds to wait until that may be tried again, 0 when they were taken."""

@@ -16,6 +16,7 @@ from api.answer_headers import REQUEST_ID, AnswerHeaders
 from api.body_limit import BodyLimit
 from api.browsers import FromOwnPages
 from api.cached_answers import CachedAnswers, FirstLook
+from api.doors import require_doors
 from api.effect_gauges import EffectGauges
 from api.graphql.context import request_context
 from api.graphql.persisted import registered
@@ -113,6 +114,7 @@ def create_app(
     app.include_router(metrics.router)
     if development:
         documentation.install(app)
+    require_doors(app.routes)
     return app
 
 

@@ -17,6 +17,9 @@ Network = IPv4Network | IPv6Network
 HOPS_MAX: Final = 10
 # What one customer of a provider gets: whoever has one address of it has all of them.
 IPV6_PREFIX: Final = 64
+# What a site gets: there are 65,536 networks of IPV6_PREFIX bits in it, so it is counted as well, as so many of them.
+IPV6_SITE_PREFIX: Final = 48
+SITE_TIMES: Final = 4
 UNKNOWN: Final = "unknown"  # a Unix socket, or a test
 
 
@@ -43,6 +46,16 @@ def client_address(connection: HTTPConnection, trusted: Sequence[Network]) -> st
             break
         peer = told
     return str(peer) if isinstance(peer, IPv4Address) else str(ip_network((peer, IPV6_PREFIX), strict=False))
+
+
+@lru_cache(maxsize=4_096)
+def counted_networks(address: str) -> tuple[tuple[str, int], ...]:
+    """The names by which a client is counted, of what `client_address` gives, and how many times as much each may have
+    as one address."""
+    if ":" not in address:
+        return ((address, 1),)
+    site = ip_network(address).supernet(new_prefix=IPV6_SITE_PREFIX)
+    return ((address, 1), (str(site), SITE_TIMES))
 
 
 def _parsed(text: str) -> Address | None:

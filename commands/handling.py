@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID, uuid5
@@ -19,106 +19,51 @@ from weakref import WeakValueDictionary
 
 from eventsourcing.domain import Aggregate
 
+from commands.actors import (
+    ANONYMOUS,
+    Actor,
+    Permission,
+    admin,
+    analyst,
+    anyone,
+    integrator,
+    log_reader,
+    signed_in,
+    staff,
+    system,
+)
+from commands.doors import UNDECLARED, Door, require_declared
 from commands.ports import Append, CommandRepeated, Ports, StoredCommand, StreamHead, VersionConflict
 from commands.requests import request_digest, require_storable
 from domain.errors import (
     Conflict,
     DomainError,
-    Forbidden,
     IdempotencyInProgress,
     IdempotencyKeyMismatch,
     IdempotencyPreviousFailed,
     Invalid,
-    Unauthenticated,
 )
 from domain.identity import NAMESPACE
-from domain.users import Role
+
+# Whoever handles commands finds those who ask beside them.
+__all__ = [
+    "ANONYMOUS",
+    "Actor",
+    "Permission",
+    "admin",
+    "analyst",
+    "anyone",
+    "integrator",
+    "log_reader",
+    "signed_in",
+    "staff",
+    "system",
+]
 
 A = TypeVar("A", bound=Aggregate)
 ATTEMPTS_MAX: Final = 8
 IDEMPOTENCY_KEY_LENGTH_MAX: Final = 255
 IN_PROGRESS_S_MAX: Final = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """Who asks. `name` is what the log records: `user:<id>`, `system:<what>` or `anonymous`."""
-
-    name: str
-    roles: frozenset[Role] = frozenset()
-    user_id: UUID | None = None
-
-    @classmethod
-    def user(cls, user_id: UUID, roles: Iterable[Role]) -> Actor:
-        return cls(f"user:{user_id}", frozenset(roles), user_id)
-
-    @classmethod
-    def system(cls, what: str) -> Actor:
-        """One of our own processes; it may do what STAFF and ADMIN may."""
-        return cls(f"system:{what}", frozenset({Role.STAFF, Role.ADMIN}))
-
-    @property
-    def is_staff(self) -> bool:
-        return not self.roles.isdisjoint({Role.STAFF, Role.ADMIN})
-
-    @property
-    def is_system(self) -> bool:
-        return self.name.startswith("system:")
-
-
-ANONYMOUS: Final = Actor("anonymous")
-Permission = Callable[[Actor], None]
-
-
-def anyone(_actor: Actor) -> None:
-    """No account needed."""
-
-
-def signed_in(actor: Actor) -> None:
-    """Raises Unauthenticated for an anonymous actor."""
-    if actor == ANONYMOUS:
-        raise Unauthenticated("Sign in first: this needs an access token.")
-
-
-def staff(actor: Actor) -> None:
-    """Raises Unauthenticated for an anonymous actor, Forbidden for one who is not STAFF or ADMIN."""
-    signed_in(actor)
-    if not actor.is_staff:
-        raise Forbidden("This needs the role STAFF.")
-
-
-def admin(actor: Actor) -> None:
-    """Raises Unauthenticated for an anonymous actor, Forbidden for one who is not ADMIN."""
-    signed_in(actor)
-    if Role.ADMIN not in actor.roles:
-        raise Forbidden("This needs the role ADMIN.")
-
-
-def integrator(actor: Actor) -> None:
-    """Raises Unauthenticated for an anonymous actor, Forbidden for one who is neither INTEGRATOR nor ADMIN."""
-    signed_in(actor)
-    if actor.roles.isdisjoint({Role.INTEGRATOR, Role.ADMIN}):
-        raise Forbidden("This needs the role INTEGRATOR.")
-
-
-def analyst(actor: Actor) -> None:
-    """Raises Unauthenticated for an anonymous actor, Forbidden for one who is not ANALYST, STAFF or ADMIN."""
-    signed_in(actor)
-    if not actor.is_staff and Role.ANALYST not in actor.roles:
-        raise Forbidden("This needs the role STAFF or ANALYST.")
-
-
-def log_reader(actor: Actor) -> None:
-    """Raises Unauthenticated for an anonymous actor, Forbidden for one who is not ANALYST, INTEGRATOR, STAFF."""
-    signed_in(actor)
-    if not actor.is_staff and actor.roles.isdisjoint({Role.ANALYST, Role.INTEGRATOR}):
-        raise Forbidden("This needs the role STAFF, ANALYST or INTEGRATOR.")
-
-
-def system(actor: Actor) -> None:
-    """Raises Forbidden for everybody but our own processes."""
-    if not actor.is_system:
-        raise Forbidden("This is done by Kontor itself.")
 
 
 @dataclass(slots=True)
@@ -206,11 +151,16 @@ Handler = Callable[[Any, Work], Awaitable[Result]]
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One line of the table of contents: what may be asked, who decides it, and who may ask."""
+    """One line of the table of contents: what may be asked, who decides it, who may ask, and what that costs and
+    tells. Raises UndeclaredDoor without the latter."""
 
     request: type[Any]
     handler: Handler
     permission: Permission
+    door: Door = UNDECLARED
+
+    def __post_init__(self) -> None:
+        require_declared(f"The command {self.name}", self.door, [each.name for each in fields(self.request)])
 
     @property
     def name(self) -> str:

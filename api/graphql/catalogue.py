@@ -21,6 +21,7 @@ from api.graphql.receipts import Answer, Receipt, UserError, answered
 from api.graphql.resolvers import resolver
 from api.graphql.scalars import ConsistencyToken
 from commands.catalogue import AddProduct, PublishProduct, RepriceProduct, UpdateProduct, WithdrawProduct
+from commands.doors import PLAIN, Door
 from commands.handling import anyone
 from domain import catalogue as domain
 from domain import money as domain_money
@@ -278,7 +279,7 @@ async def product_in(context: RequestContext, past: Past, row_id: UUID) -> Produ
 
 @strawberry.type
 class CatalogueQuery:
-    @resolver("One product, by id or SKU, now or as it was.", who=anyone)
+    @resolver("One product, by id or SKU, now or as it was.", who=anyone, door=Door(folds=True))
     async def product(
         self,
         info: Info,
@@ -301,6 +302,7 @@ class CatalogueQuery:
     @resolver(
         "Products that a search and a filter find, a page at a time. The search looks at SKU, name, description.",
         who=anyone,
+        door=PLAIN,
     )
     async def products(
         self,

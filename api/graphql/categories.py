@@ -14,6 +14,7 @@ from api.graphql.receipts import Answer, OkPayload, Receipt, UserError, answered
 from api.graphql.resolvers import resolver
 from api.graphql.scalars import ConsistencyToken
 from commands.categories import AddCategory, RemoveCategory, UpdateCategory
+from commands.doors import PLAIN
 from commands.handling import anyone
 from domain import catalogue as domain
 from domain.identity import CategoryId
@@ -138,13 +139,13 @@ async def category_then(context: RequestContext, row_id: UUID, position: int) ->
 
 @strawberry.type
 class CategoriesQuery:
-    @resolver("One category, by its slug.", who=anyone)
+    @resolver("One category, by its slug.", who=anyone, door=PLAIN)
     async def category(self, info: Info, slug: str, consistent_with: ConsistencyToken | None = None) -> Category | None:
         """See `category_row`."""
         row = await category_row(info.context, slug=slug, consistent_with=consistent_with)
         return Category.of(row) if row else None
 
-    @resolver("The whole tree, by name.", who=anyone)
+    @resolver("The whole tree, by name.", who=anyone, door=PLAIN)
     async def categories(self, info: Info, consistent_with: ConsistencyToken | None = None) -> list[Category]:
         """At most CATEGORIES_MAX; their parents are then at hand without another query."""
         context = info.context

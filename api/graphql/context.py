@@ -97,7 +97,7 @@ class RequestContext(BaseContext):
         Where the answer may be kept, it reads rows and no copies: these follow the news that a row has changed."""
         made_of = MadeOf() if self.asked else None
         kontor = self.kontor if made_of is None else replace(self.kontor, reads=self.kontor.reads.noting(made_of))
-        tried = RequestContext(kontor, actor=self.actor, freshness=self.freshness.tried())
+        tried = RequestContext(kontor, actor=self.actor, freshness=self.freshness.tried(), address=self.address)
         tried.made_of = made_of
         tried.charge = self.charge
         return tried

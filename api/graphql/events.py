@@ -18,6 +18,7 @@ from api.graphql.cursors import PageInfo, page_size
 from api.graphql.history import event_data
 from api.graphql.resolvers import resolver
 from api.graphql.scalars import Cursor
+from commands.doors import PLAIN
 from commands.handling import Actor, log_reader
 from domain import EVENT_TYPES, aggregate_type_of, readable_types
 from domain.errors import Forbidden, Invalid
@@ -120,7 +121,9 @@ def types_for(actor: Actor, types: list[str] | None) -> frozenset[str] | None:
 
 @strawberry.type
 class EventsQuery:
-    @resolver("The log: who did what, oldest first, after `since`. STAFF, ANALYST, INTEGRATOR.", who=log_reader)
+    @resolver(
+        "The log: who did what, oldest first, after `since`. STAFF, ANALYST, INTEGRATOR.", who=log_reader, door=PLAIN
+    )
     async def events(
         self,
         info: Info,

@@ -12,6 +12,7 @@ from api.graphql.past import Past
 from api.graphql.receipts import Answer, Receipt, UserError, answered
 from api.graphql.resolvers import resolver
 from api.graphql.scalars import ConsistencyToken
+from commands.doors import Door
 from commands.handling import anyone
 from commands.inventory import AdjustStock, ReceiveStock
 from domain import inventory as domain
@@ -97,7 +98,7 @@ async def stock_row(
 
 @strawberry.type
 class InventoryQuery:
-    @resolver("The stock of a SKU, now or as it was.", who=anyone)
+    @resolver("The stock of a SKU, now or as it was.", who=anyone, door=Door(folds=True))
     async def stock_item(
         self,
         info: Info,

@@ -22,6 +22,7 @@ from api.graphql.receipts import Answer, Receipt, UserError, answered
 from api.graphql.resolvers import resolver
 from api.graphql.scalars import ConsistencyToken, CurrencyCode
 from api.graphql.users import User, user_by_id
+from commands.doors import PLAIN, Door
 from commands.handling import signed_in
 from commands.orders import CancelOrder, DeliverOrder, PlaceOrder, RefundOrder, ShipOrder, WantedLine
 from domain import orders as domain
@@ -32,6 +33,8 @@ from domain.orders import OrderStatus
 from projections.orders import ORDERS, OrderRow
 
 HISTORY_ENTRIES: Final = 100
+# Numbers can be counted through: what is not found is counted, whether there is such an order or not.
+FOUND_BY_NUMBER: Final = Door(guesses="number", folds=True)
 
 
 @strawberry.type(description="Units of one SKU at one price.")
@@ -231,7 +234,9 @@ async def order_in(context: RequestContext, past: Past, order_id: UUID) -> Order
 
 @strawberry.type
 class OrdersQuery:
-    @resolver("One order, by id or number, now or as it was; for its customer and STAFF.", who=signed_in)
+    @resolver(
+        "One order, by id or number, now or as it was; for its customer and STAFF.", who=signed_in, door=FOUND_BY_NUMBER
+    )
     async def order(
         self,
         info: Info,
@@ -255,7 +260,7 @@ class OrdersQuery:
         order = await order_in(context, past, order_id) if past and order_id else None
         return order if order and number in (None, order.number) else None
 
-    @resolver("One's own orders; STAFF see all.", who=signed_in)
+    @resolver("One's own orders; STAFF see all.", who=signed_in, door=PLAIN)
     async def orders(
         self,
         info: Info,

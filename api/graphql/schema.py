@@ -27,6 +27,7 @@ from api.graphql.context import Info, RequestContext, parsed_id
 from api.graphql.credentials import CredentialsMutation
 from api.graphql.descriptions import describe
 from api.graphql.documents import Documents
+from api.graphql.doors import require_doors
 from api.graphql.events import EventsQuery
 from api.graphql.inventory import InventoryMutation, InventoryQuery, StockItem
 from api.graphql.limits import Limits
@@ -42,6 +43,7 @@ from api.graphql.subscriptions import Subscription
 from api.graphql.users import UsersMutation, UsersQuery, user_by_id
 from api.graphql.views import ViewsQuery
 from api.graphql.webhooks import WebhooksMutation, WebhooksQuery, webhook_endpoint_by_id
+from commands.doors import PLAIN
 from commands.handling import anyone
 
 
@@ -58,7 +60,7 @@ class Query(
     ViewsQuery,
     WebhooksQuery,
 ):
-    @resolver("Whatever has this id and is the reader's to see.", who=anyone)
+    @resolver("Whatever has this id and is the reader's to see.", who=anyone, door=PLAIN)
     async def node(self, info: Info, id: strawberry.ID, consistent_with: ConsistencyToken | None = None) -> Node | None:
         """An order, product, category, stock item, user or webhook endpoint; null for every other id."""
         context = info.context
@@ -155,3 +157,4 @@ schema: Final = KontorSchema(
     config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=False),
     extensions=[Gate, OverSocket, Limits],
 )
+require_doors(schema._schema)

@@ -14,6 +14,7 @@ from api.graphql.receipts import OkPayload, UserError, answered
 from api.graphql.resolvers import resolver
 from api.graphql.users import User
 from api.throttling import RefreshTokens, throttled
+from commands.doors import PLAIN
 from commands.handling import signed_in
 from commands.sessions import SignIn, SignOut
 from domain import users as domain
@@ -65,7 +66,7 @@ def signed_in_payload(
 
 @strawberry.type
 class SessionsQuery:
-    @resolver("One's own sessions that have not ended, the last used first, 100 at most.", who=signed_in)
+    @resolver("One's own sessions that have not ended, the last used first, 100 at most.", who=signed_in, door=PLAIN)
     async def my_sessions(self, info: Info) -> list[Session]:
         """From the table itself, never late. Raises Unauthenticated."""
         context = info.context
@@ -103,7 +104,7 @@ class SessionsMutation:
         session_id, refresh_token = UUID(outcome.secret["session_id"]), outcome.secret["refresh_token"]
         return signed_in_payload(context, outcome.aggregate, session_id=session_id, refresh_token=refresh_token)
 
-    @resolver("Exchange a refresh token for new tokens. Used twice, it ends the session.")
+    @resolver("Exchange a refresh token for new tokens. Used twice, it ends the session.", door=RefreshTokens.DOOR)
     async def refresh_tokens(self, info: Info, refresh_token: str) -> SignInPayload:
         """See `adapters.sessions.SessionTable.rotate`."""
         context = info.context

@@ -25,7 +25,9 @@ from api.graphql.errors import Resync
 from api.graphql.events import Event, parsed_position, types_for
 from api.graphql.inventory import StockItem
 from api.graphql.orders import Order
+from api.graphql.resolvers import DOOR
 from api.graphql.scalars import Cursor
+from commands.doors import Door
 from commands.handling import Actor, log_reader, signed_in
 from domain import inventory as stock_domain
 from domain import orders as orders_domain
@@ -36,6 +38,7 @@ from projections.inventory import STOCK
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
+FOLLOWED: Final = Door(follows=True)
 FOLLOWED_SKUS_MAX: Final = 100
 FOLLOWED_TYPES_MAX: Final = 100
 PAGE_ROWS: Final = 500
@@ -52,9 +55,9 @@ _APPLIED: Final = SQL(
 )
 
 
-def subscription(description: str) -> Callable[[F], F]:
+def subscription(description: str, *, door: Door) -> Callable[[F], F]:
     """A field that is followed; its docstring is for maintainers, the description for clients."""
-    return cast("Callable[[F], F]", strawberry.subscription(description=description))
+    return cast("Callable[[F], F]", strawberry.subscription(description=description, metadata={DOOR: door}))
 
 
 @strawberry.type(description="Something happened to an order.")
@@ -71,7 +74,10 @@ class StockChange:
 
 @strawberry.type(description="What can be followed, over WebSocket with graphql-transport-ws.")
 class Subscription:
-    @subscription("An order, for its customer and STAFF: its present state first, or with `since` what came after it.")
+    @subscription(
+        "An order, for its customer and STAFF: its present state first, or with `since` what came after it.",
+        door=FOLLOWED,
+    )
     async def order_changed(
         self, info: Info, order_id: strawberry.ID, since: Cursor | None = None
     ) -> AsyncGenerator[OrderChange, None]:
@@ -96,7 +102,8 @@ class Subscription:
 
     @subscription(
         "The stock of these SKUs, or of all: its present state first, or with `since` what came after it. Whose "
-        "connection ends before all of the present state is there asks for it again."
+        "connection ends before all of the present state is there asks for it again.",
+        door=FOLLOWED,
     )
     async def stock_changed(
         self, info: Info, skus: list[str] | None = None, since: Cursor | None = None
@@ -121,7 +128,7 @@ class Subscription:
                     ((changed, _),) = await _stock_items(context, [record.aggregate_id])
                     yield StockChange(cursor=_cursor(record.position), stock_item=changed)
 
-    @subscription("The log, from now on or after `since`; for STAFF, ANALYST and INTEGRATOR.")
+    @subscription("The log, from now on or after `since`; for STAFF, ANALYST and INTEGRATOR.", door=FOLLOWED)
     async def events(
         self,
         info: Info,

@@ -17,6 +17,7 @@ from api.graphql.order_search import OrderFilter
 from api.graphql.receipts import Answer, OkPayload, Receipt, UserError, answered
 from api.graphql.resolvers import resolver
 from api.graphql.scalars import ConsistencyToken
+from commands.doors import PLAIN, Door
 from commands.handling import anyone, signed_in, staff
 from commands.users import EraseUser, GrantRole, RegisterUser, RevokeRole, UpdateProfile, normal_email
 from domain import users as domain
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 strawberry.enum(Role, description="What an account may do.")
 # Shown in place of what a destroyed key has made unreadable for ever.
 ERASED: Final = "(erased)"
+# Whether an address has an account is told to STAFF, at a pace at which nobody tries lists of them.
+SEARCH: Final = Door(tells="search")
 
 
 @strawberry.type(description="A person with an account.")
@@ -174,19 +177,19 @@ async def user_row(
 
 @strawberry.type
 class UsersQuery:
-    @resolver("The account that is signed in; null without one.", who=anyone)
+    @resolver("The account that is signed in; null without one.", who=anyone, door=PLAIN)
     async def me(self, info: Info, consistent_with: ConsistencyToken | None = None) -> User | None:
         """Null also while the account's view has not seen it yet; pass the token of registering."""
         row = await me_row(info.context, consistent_with=consistent_with)
         return User.of(row) if row else None
 
-    @resolver("An account, for itself and STAFF.", who=signed_in)
+    @resolver("An account, for itself and STAFF.", who=signed_in, door=PLAIN)
     async def user(self, info: Info, id: strawberry.ID, consistent_with: ConsistencyToken | None = None) -> User | None:
         """See `user_row`."""
         row = await user_row(info.context, id=id, consistent_with=consistent_with)
         return User.of(row) if row else None
 
-    @resolver("Accounts, the newest first; `search` is a whole e-mail address or an id. STAFF.", who=staff)
+    @resolver("Accounts, the newest first; `search` is a whole e-mail address or an id. STAFF.", who=staff, door=SEARCH)
     async def users(
         self,
         info: Info,

@@ -10,6 +10,7 @@ from api.graphql.context import Info
 from api.graphql.resolvers import resolver
 from api.graphql.scalars import Cursor
 from api.view_lag import ViewLag, view_lags
+from commands.doors import PLAIN
 from commands.handling import staff
 
 
@@ -49,7 +50,7 @@ class ViewStatus:
 
 @strawberry.type
 class ViewsQuery:
-    @resolver("Every view and how far it has come. STAFF.", who=staff)
+    @resolver("Every view and how far it has come. STAFF.", who=staff, door=PLAIN)
     async def views(self, info: Info) -> list[ViewStatus]:
         """Raises Unauthenticated or Forbidden."""
         return [ViewStatus.of(lag) for lag in await view_lags(info.context.kontor.reads)]

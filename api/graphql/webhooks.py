@@ -18,6 +18,7 @@ from api.graphql.node import Node
 from api.graphql.receipts import Answer, OkPayload, Receipt, UserError, answered
 from api.graphql.resolvers import resolver
 from api.graphql.scalars import Cursor
+from commands.doors import PLAIN
 from commands.handling import integrator
 from commands.webhooks import (
     PauseWebhook,
@@ -130,7 +131,7 @@ async def webhook_endpoint_by_id(context: RequestContext, row_id: UUID) -> Webho
 
 @strawberry.type
 class WebhooksQuery:
-    @resolver("The endpoints, oldest first: one's own for INTEGRATOR, all for ADMIN.", who=integrator)
+    @resolver("The endpoints, oldest first: one's own for INTEGRATOR, all for ADMIN.", who=integrator, door=PLAIN)
     async def webhook_endpoints(self, info: Info) -> list[WebhookEndpoint]:
         """At most ENDPOINTS_MAX. Raises Unauthenticated or Forbidden."""
         context = info.context

@@ -19,8 +19,11 @@ from fastapi.responses import JSONResponse, Response
 
 from adapters.payment_gateway import BadSignature, verify_signature
 from adapters.wiring import Kontor
+from api.client_address import client_address, networks
 from api.rest.problems import problem
-from commands.handling import Actor
+from api.throttling import sought
+from commands.doors import Door
+from commands.handling import ANONYMOUS, Actor
 from commands.payments import (
     AuthorisePayment,
     CapturePayment,
@@ -37,6 +40,7 @@ log = structlog.get_logger()
 
 PATH: Final = "/v1/payments/stripe/webhook"
 PROVIDER: Final = Actor.system("stripe")
+DOOR: Final = Door(guesses="Stripe-Signature")  # counted by the address
 EVENT_ID_LENGTH_MAX: Final = 200
 ANSWER_S: Final = 0.3  # between the provider's answer and its record
 router = APIRouter(tags=["payments"])
@@ -98,11 +102,9 @@ async def webhook(request: Request) -> Response:
     if not secret:
         return problem(404, "NOT_FOUND", "No payment provider is configured: set KONTOR_STRIPE_WEBHOOK_SECRET.")
     body = await request.body()
-    try:
-        verify_signature(body, request.headers.get("Stripe-Signature"), secret, now=datetime.now(UTC))
-    except BadSignature as refusal:
-        log.warning("payment_webhook_unsigned", problem=str(refusal))
-        return problem(400, "BAD_SIGNATURE", str(refusal))
+    if unsigned := await _refusal(request, kontor, body, secret):
+        log.warning("payment_webhook_unsigned", problem=unsigned)
+        return problem(400, "BAD_SIGNATURE", unsigned)
     try:
         event = msgspec.json.decode(body, type=_Envelope)
         if event.type not in _MOVED:
@@ -112,6 +114,25 @@ async def webhook(request: Request) -> Response:
         log.error("payment_webhook_unreadable", problem=str(error))
         return problem(400, "INVALID", f"This is no event of the provider's as we know them: {error}")
     return await _handled(kontor, event, told)
+
+
+async def _refusal(request: Request, kontor: Kontor, body: bytes, secret: str) -> str:
+    """Why the event is not the provider's; empty when it is. Raises RateLimited where too many of the address were
+    not."""
+    header, told = request.headers.get("Stripe-Signature"), ""
+
+    async def signed() -> bool | None:
+        nonlocal told
+        try:
+            verify_signature(body, header, secret, now=datetime.now(UTC))
+        except BadSignature as refusal:
+            told = str(refusal)
+            return None
+        return True
+
+    address = client_address(request, networks(kontor.settings.trusted_proxies))
+    await sought(kontor, PATH, DOOR, {DOOR.guesses: ""}, actor=ANONYMOUS, address=address, look=signed)
+    return told
 
 
 async def _handled(kontor: Kontor, event: _Envelope, told: _Told) -> Response:

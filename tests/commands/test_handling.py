@@ -14,6 +14,7 @@ from eventsourcing.domain import Aggregate
 from adapters.memory import MemoryEventStore, memory_ports
 from commands import COMMANDS
 from commands.catalogue import AddProduct
+from commands.doors import PLAIN
 from commands.handling import ANONYMOUS, ATTEMPTS_MAX, IDEMPOTENCY_KEY_LENGTH_MAX, Actor, Command, Result, Work
 from commands.inventory import ReceiveStock, ReleaseOrder, ReserveOrders
 from commands.orders import CancelOrder
@@ -275,7 +276,7 @@ async def test_what_a_failing_handler_decided_is_not_stored() -> None:
 
     ports = memory_ports()
     kontor = InMemory(ports)
-    kontor.pipeline = type(kontor.pipeline)({Fail: Command(Fail, fail, lambda _: None)}, ports)
+    kontor.pipeline = type(kontor.pipeline)({Fail: Command(Fail, fail, lambda _: None, door=PLAIN)}, ports)
     with pytest.raises(Invalid):
         await kontor.execute(Fail())
     assert kontor.store.stored == []

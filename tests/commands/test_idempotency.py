@@ -11,6 +11,7 @@ import pytest
 from adapters.memory import MemoryMeter, memory_ports
 from commands import handling
 from commands.catalogue import AddProduct
+from commands.doors import PLAIN
 from commands.handling import Command, Pipeline, Result, Work, anyone
 from commands.inventory import ReceiveStock
 from domain.catalogue import Product
@@ -48,7 +49,7 @@ async def test_a_key_whose_first_request_is_still_executed_is_in_progress(monkey
         await may_end.wait()
         return Result(work.add(mug()))
 
-    pipeline, ports = pipeline_of(Command(Slow, slow, anyone))
+    pipeline, ports = pipeline_of(Command(Slow, slow, anyone, door=PLAIN))
     first = asyncio.create_task(pipeline.execute(Slow(), actor=SYSTEM, idempotency_key="k"))
     await asyncio.sleep(0)
     with pytest.raises(IdempotencyInProgress):
@@ -80,7 +81,7 @@ async def test_a_refusal_that_is_on_record_stays_the_answer_of_its_key() -> None
     async def refused(_: RefusedOnRecord, work: Work) -> Result:
         return Result(work.add(mug()), refusal=BadCredentials("No."))
 
-    pipeline, ports = pipeline_of(Command(RefusedOnRecord, refused, anyone))
+    pipeline, ports = pipeline_of(Command(RefusedOnRecord, refused, anyone, door=PLAIN))
     with pytest.raises(BadCredentials):
         await pipeline.execute(RefusedOnRecord(), actor=SYSTEM, idempotency_key="k")
     with pytest.raises(IdempotencyPreviousFailed, match="BAD_CREDENTIALS: No"):

@@ -30,6 +30,7 @@ from api.graphql.limits import (
     time_limit,
 )
 from api.graphql.schema import KontorSchema
+from api.throttling import sought
 
 log = structlog.get_logger()
 
@@ -137,7 +138,7 @@ async def _answered(context: RequestContext, root: RootPlan, arguments: dict[str
         return "Query"
     try:
         root.who(context.actor)
-        source = await ROOTS[root.name].rows(context, **arguments)
+        source = await _found(context, root, arguments)
     except NotServed:
         raise
     except Exception as error:
@@ -146,6 +147,22 @@ async def _answered(context: RequestContext, root: RootPlan, arguments: dict[str
         return None
     made = await root.shape.later(context, [source]) if root.shape.waits else root.shape.now([source])
     return made[0]
+
+
+async def _found(context: RequestContext, root: RootPlan, arguments: dict[str, Any]) -> Any:
+    """The rows, counted as the resolver counts them."""
+    rows = ROOTS[root.name].rows
+    if not root.door.is_counted:
+        return await rows(context, **arguments)
+    return await sought(
+        context.kontor,
+        root.name,
+        root.door,
+        arguments,
+        actor=context.actor,
+        address=context.address,
+        look=lambda: rows(context, **arguments),
+    )
 
 
 def _refusal(plan: Plan, refused: RootRefused, context: RequestContext) -> ExecutionResult | None:

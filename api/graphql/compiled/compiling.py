@@ -33,7 +33,8 @@ from api.graphql.compiled.roots import ROOTS
 from api.graphql.compiled.shapes import Column, Constant, Fetched, Leaves, Linked, LinkedLists, Lists, Parts, Shape
 from api.graphql.compiled.tables import TABLES, Asked, Entry, Leaf, Link
 from api.graphql.documents import Document
-from api.graphql.resolvers import WHO
+from api.graphql.resolvers import DOOR, WHO
+from commands.doors import Door
 from commands.handling import Permission
 
 PLANS_MAX: Final = 32  # of one document
@@ -68,6 +69,12 @@ class RootPlan:
         """Who may ask; see `api.graphql.resolvers`."""
         permission: Permission = self._definition.metadata[WHO]
         return permission
+
+    @cached_property
+    def door(self) -> Door:
+        """What it costs and tells; see `api.graphql.resolvers`."""
+        declared: Door = self._definition.metadata[DOOR]
+        return declared
 
     @property
     def _definition(self) -> StrawberryField:
