@@ -11,6 +11,7 @@ from uuid import UUID
 from psycopg_pool import AsyncConnectionPool
 
 from commands.ports import AccountToken, TokenPurpose
+from domain.disclosure import Secret
 from domain.identity import EmailClaimId
 
 TOKEN_BYTES: Final = 32
@@ -47,22 +48,22 @@ class AccountTokenTable:
             await connection.execute(_SWEEP, [user_id, now, user_id, purpose, TOKENS_OF_A_PURPOSE_MAX])
         return token
 
-    async def find(self, token: str, purpose: TokenPurpose, *, by: UUID, now: datetime) -> AccountToken | None:
+    async def find(self, token: Secret, purpose: TokenPurpose, *, by: UUID, now: datetime) -> AccountToken | None:
         """See `commands.ports.AccountTokens.find`."""
         async with self._pool.connection() as connection:
             found = await connection.execute(
                 f"SELECT user_id, address_id FROM account_tokens WHERE {_GOOD}".encode(),  # noqa: S608  # ours alone
-                [_digest(token), purpose, now, by],
+                [_digest(Secret(token).reveal()), purpose, now, by],
             )
             row = await found.fetchone()
         return None if row is None else AccountToken(*row)
 
-    async def take(self, token: str, purpose: TokenPurpose, *, by: UUID, now: datetime) -> bool:
+    async def take(self, token: Secret, purpose: TokenPurpose, *, by: UUID, now: datetime) -> bool:
         """See `commands.ports.AccountTokens.take`."""
         async with self._pool.connection() as connection:
             taken = await connection.execute(
                 f"UPDATE account_tokens SET taken_by = %s WHERE {_GOOD}".encode(),  # noqa: S608  # ours alone
-                [by, _digest(token), purpose, now, by],
+                [by, _digest(Secret(token).reveal()), purpose, now, by],
             )
             return bool(taken.rowcount == 1)
 

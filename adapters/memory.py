@@ -22,6 +22,7 @@ from adapters.event_codec import EventMapper
 from adapters.memory_tokens import MemoryAccountTokens
 from commands.ports import Append, CommandRepeated, Ports, StoredCommand, StreamHead, VersionConflict
 from domain import CONTEXT_OF, aggregate_type_of
+from domain.disclosure import Secret
 from domain.errors import IllegalTransition
 
 START: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -134,12 +135,12 @@ class MemoryCredentials:
         self._personal_data = personal_data
         self._digests: dict[UUID, bytes] = {}
 
-    async def set(self, user_id: UUID, password: str) -> None:
+    async def set(self, user_id: UUID, password: Secret) -> None:
         """See `commands.ports.Credentials.set`."""
         if not self._personal_data.is_destroyed(user_id):
             self._digests[user_id] = _password_digest(user_id, password)
 
-    async def verify(self, user_id: UUID | None, password: str) -> bool:
+    async def verify(self, user_id: UUID | None, password: Secret) -> bool:
         """See `commands.ports.Credentials.verify`."""
         return user_id is not None and self._digests.get(user_id) == _password_digest(user_id, password)
 
@@ -148,8 +149,8 @@ class MemoryCredentials:
         self._digests.pop(user_id, None)
 
 
-def _password_digest(user_id: UUID, password: str) -> bytes:
-    return hashlib.blake2b(password.encode(), salt=user_id.bytes).digest()
+def _password_digest(user_id: UUID, password: Secret) -> bytes:
+    return hashlib.blake2b(Secret(password).reveal().encode(), salt=user_id.bytes).digest()
 
 
 @dataclass(slots=True)
@@ -195,14 +196,14 @@ class MemoryMfa:
         self._taken[user_id] = set()
         return f"otpauth://totp/{account}", ("recovery-1", "recovery-2")
 
-    async def take(self, user_id: UUID, code: str, *, now: datetime, recovery: bool = True) -> bool:
+    async def take(self, user_id: UUID, code: Secret, *, now: datetime, recovery: bool = True) -> bool:
         """See `commands.ports.Mfa.take`."""
         del now
-        taken = self._taken.get(user_id)
-        good = code.startswith("00000") or (recovery and code.startswith("recovery-"))
-        if taken is None or code in taken or not good:
+        taken, shown = self._taken.get(user_id), Secret(code).reveal()
+        good = shown.startswith("00000") or (recovery and shown.startswith("recovery-"))
+        if taken is None or shown in taken or not good:
             return False
-        taken.add(code)
+        taken.add(shown)
         return True
 
     async def destroy(self, user_id: UUID) -> None:

@@ -9,6 +9,7 @@ from itertools import count
 from uuid import UUID
 
 from commands.ports import AccountToken, TokenPurpose
+from domain.disclosure import Secret
 from domain.identity import EmailClaimId
 
 
@@ -40,12 +41,12 @@ class MemoryAccountTokens:
             self.kept[token] = KeptToken(AccountToken(user_id, address_id), purpose, expires_at)
         return token
 
-    async def find(self, token: str, purpose: TokenPurpose, *, by: UUID, now: datetime) -> AccountToken | None:
+    async def find(self, token: Secret, purpose: TokenPurpose, *, by: UUID, now: datetime) -> AccountToken | None:
         """See `commands.ports.AccountTokens.find`."""
         kept = self._good(token, purpose, by, now)
         return None if kept is None else kept.says
 
-    async def take(self, token: str, purpose: TokenPurpose, *, by: UUID, now: datetime) -> bool:
+    async def take(self, token: Secret, purpose: TokenPurpose, *, by: UUID, now: datetime) -> bool:
         """See `commands.ports.AccountTokens.take`."""
         kept = self._good(token, purpose, by, now)
         if kept is not None:
@@ -60,8 +61,8 @@ class MemoryAccountTokens:
             if kept.says.user_id != user_id or purpose not in (None, kept.purpose)
         }
 
-    def _good(self, token: str, purpose: TokenPurpose, by: UUID, now: datetime) -> KeptToken | None:
-        kept = self.kept.get(token)
+    def _good(self, token: Secret, purpose: TokenPurpose, by: UUID, now: datetime) -> KeptToken | None:
+        kept = self.kept.get(Secret(token).reveal())
         if kept is None or kept.purpose is not purpose or kept.expires_at <= now or kept.taken_by not in (None, by):
             return None
         return kept

@@ -13,6 +13,7 @@ from uuid import UUID
 from psycopg_pool import AsyncConnectionPool
 
 from adapters.personal_data import PersonalDataBox
+from domain.disclosure import Secret
 
 SECRET_BYTES: Final = 20
 DIGITS: Final = 6
@@ -60,9 +61,9 @@ class MfaTable:
             await connection.execute(_PREPARE, [sealed, [self._digest(user_id, code) for code in codes], user_id])
         return provisioning_uri(secret, account), codes
 
-    async def take(self, user_id: UUID, code: str, *, now: datetime, recovery: bool = True) -> bool:
+    async def take(self, user_id: UUID, code: Secret, *, now: datetime, recovery: bool = True) -> bool:
         """See `commands.ports.Mfa.take`."""
-        code = code[:CODE_LENGTH_MAX].strip().lower()
+        shown = Secret(code).reveal()[:CODE_LENGTH_MAX].strip().lower()
         async with self._pool.connection() as connection:
             row = await (
                 await connection.execute("SELECT secret_sealed FROM mfa WHERE user_id = %s", [user_id])
@@ -70,7 +71,7 @@ class MfaTable:
             if row is None:
                 return False
             (secret,) = await self._personal_data.open([(user_id, row[0])])
-            step = None if secret is None else matching_step(base64.b32decode(secret), code, now)
+            step = None if secret is None else matching_step(base64.b32decode(secret), shown, now)
             if step is not None:
                 used = await connection.execute(
                     "UPDATE mfa SET last_step = %s WHERE user_id = %s AND last_step < %s", [step, user_id, step]
@@ -78,7 +79,7 @@ class MfaTable:
             elif not recovery:
                 return False
             else:
-                digest = self._digest(user_id, code)
+                digest = self._digest(user_id, shown)
                 used = await connection.execute(
                     "UPDATE mfa SET recovery_digests = array_remove(recovery_digests, %s)"
                     " WHERE user_id = %s AND %s = ANY(recovery_digests)",

@@ -23,6 +23,7 @@ from pwdlib.hashers.bcrypt import BcryptHasher
 from adapters.password_scheme import Argon2, PasswordScheme
 from commands.passwords import PASSWORD_BYTES_MAX
 from commands.ports import Overloaded
+from domain.disclosure import Secret
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -64,20 +65,20 @@ class PasswordTable:
         """A hash to verify against when there is no user, so that both answers take equally long."""
         return self._hashing.hash("nobody has this password")
 
-    async def set(self, user_id: UUID, password: str) -> None:
+    async def set(self, user_id: UUID, password: Secret) -> None:
         """See `commands.ports.Credentials.set`."""
-        hashed = await self._computed(lambda: self._hashing.hash(password))
+        hashed = await self._computed(lambda: self._hashing.hash(Secret(password).reveal()))
         async with self._pool.connection() as connection:
             await connection.execute(_SET, [hashed, user_id])
 
-    async def verify(self, user_id: UUID | None, password: str) -> bool:
+    async def verify(self, user_id: UUID | None, password: Secret) -> bool:
         """See `commands.ports.Credentials.verify`."""
         async with self._pool.connection() as connection:
             found = await connection.execute("SELECT password_hash FROM credentials WHERE user_id = %s", [user_id])
             row = await found.fetchone()
         stored = row[0] if row else None
         try:
-            good, renewed = await self._computed(lambda: self._verified(password, stored))
+            good, renewed = await self._computed(lambda: self._verified(Secret(password).reveal(), stored))
         except UnknownHashError:
             log.error("password_hash_unknown", user_id=str(user_id))  # it was put there by somebody else
             return False

@@ -15,6 +15,7 @@ from commands.catalogue import AddProduct
 from commands.handling import Actor
 from commands.inventory import ReceiveStock
 from commands.users import RegisterUser
+from domain.disclosure import Secret
 from domain.errors import AlreadyExists
 from domain.money import Money
 from domain.users import Role
@@ -51,7 +52,7 @@ async def load_demo(kontor: Kontor) -> None:
         request = RegisterUser(
             email=login.email,
             name=login.name,
-            password=login.password,
+            password=Secret(login.password),
             roles=tuple(Role(role) for role in login.roles),
         )
         try:

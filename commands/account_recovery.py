@@ -14,6 +14,7 @@ from commands.handling import Result, Work
 from commands.passwords import require_strong
 from commands.ports import TokenPurpose
 from commands.users import address_id, normal_email
+from domain.disclosure import KeepsSecrets, Personal, Secret
 from domain.errors import Invalid
 from domain.identity import request_in_minute
 from domain.users import User
@@ -26,25 +27,25 @@ GOOD_FOR: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyEmail:
+class VerifyEmail(KeepsSecrets):
     """Show that one reads mails to one's address, with the token of such a mail."""
 
-    token: str
+    token: Secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestPasswordReset:
     """Have a link mailed that sets another password. The answer is the same whether the address has an account."""
 
-    email: str
+    email: Personal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ResetPassword:
+class ResetPassword(KeepsSecrets):
     """Set another password with the token of a mail; every session ends. A second factor stays."""
 
-    token: str
-    new: str
+    token: Secret
+    new: Secret
 
 
 async def verify_email(command: VerifyEmail, work: Work) -> Result:
@@ -85,7 +86,7 @@ async def reset_password(command: ResetPassword, work: Work) -> Result:
     return Result(user, after=lambda: replace_password(user.id, command.new, sessions, work))
 
 
-async def _owner(token: str, purpose: TokenPurpose, work: Work) -> tuple[User, str]:
+async def _owner(token: Secret, purpose: TokenPurpose, work: Work) -> tuple[User, str]:
     """The account that a good token is for, and its address. Raises Invalid."""
     found = await work.ports.account_tokens.find(token, purpose, by=work.command_id, now=work.now)
     user = None if found is None else await work.load(User, found.user_id)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from commands.handling import Result, Work, require_version
 from domain.catalogue import Category, Product, valid_sku
+from domain.disclosure import Plain
 from domain.errors import AlreadyExists, NotFound
 from domain.identity import CategoryId, ProductId, product_id
 from domain.money import Money
@@ -16,10 +17,10 @@ from domain.money import Money
 class AddProduct:
     """Put something new into the catalogue."""
 
-    sku: str
-    name: str
+    sku: Plain
+    name: Plain
     price: Money
-    description: str = ""
+    description: Plain = ""
     published: bool = True
     category_ids: tuple[CategoryId, ...] = ()
 
@@ -29,8 +30,8 @@ class UpdateProduct:
     """Change how a product is described and where it stands; None leaves a thing as it is."""
 
     product_id: ProductId
-    name: str | None = None
-    description: str | None = None
+    name: Plain | None = None
+    description: Plain | None = None
     category_ids: tuple[CategoryId, ...] | None = None
     expected_version: int | None = None
 

@@ -7,6 +7,7 @@ from typing import Final
 
 from commands.handling import Result, Work, require_version
 from domain.catalogue import Category, SlugClaim, valid_slug
+from domain.disclosure import Plain
 from domain.errors import Invalid, NotFound
 from domain.identity import CategoryId, slug_claim_id
 
@@ -17,9 +18,9 @@ ANCESTORS_MAX: Final = 10
 class AddCategory:
     """Put a category into the tree, at its top without a parent."""
 
-    name: str
-    slug: str
-    description: str = ""
+    name: Plain
+    slug: Plain
+    description: Plain = ""
     parent_id: CategoryId | None = None
 
 
@@ -28,8 +29,8 @@ class UpdateCategory:
     """Describe a category anew, or move it with all that is below it; None leaves a thing as it is."""
 
     category_id: CategoryId
-    name: str | None = None
-    description: str | None = None
+    name: Plain | None = None
+    description: Plain | None = None
     parent_id: CategoryId | None = None
     expected_version: int | None = None
 

@@ -10,15 +10,16 @@ from commands.handling import Result, Work
 from commands.passwords import require_strong
 from commands.ports import TokenPurpose
 from commands.users import own_account
+from domain.disclosure import KeepsSecrets, Secret
 from domain.errors import BadCredentials, IllegalTransition, MfaInvalid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ChangePassword:
+class ChangePassword(KeepsSecrets):
     """Change one's own password; every session ends."""
 
-    current: str
-    new: str
+    current: Secret
+    new: Secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,17 +28,17 @@ class EnableMfa:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConfirmMfa:
+class ConfirmMfa(KeepsSecrets):
     """Show that the authenticator works: from now on signing in needs a code."""
 
-    code: str
+    code: Secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DisableMfa:
+class DisableMfa(KeepsSecrets):
     """Give the second factor up; takes a code, of time or recovery."""
 
-    code: str
+    code: Secret
 
 
 async def change_password(command: ChangePassword, work: Work) -> Result:
@@ -53,7 +54,7 @@ async def change_password(command: ChangePassword, work: Work) -> Result:
     return Result(user, after=lambda: replace_password(user.id, command.new, sessions, work))
 
 
-async def replace_password(user_id: UUID, password: str, sessions: Collection[UUID], work: Work) -> None:
+async def replace_password(user_id: UUID, password: Secret, sessions: Collection[UUID], work: Work) -> None:
     """What is no fact of another password: links that reset it are void before it counts, and nobody is signed in."""
     await work.ports.account_tokens.destroy(user_id, TokenPurpose.PASSWORD_RESET)
     await work.ports.credentials.set(user_id, password)

@@ -128,7 +128,7 @@ class Result:
     so it must be safe to miss or done by others as well)."""
 
     aggregate: Aggregate | None
-    secret: Mapping[str, str] = field(default_factory=dict)
+    secret: Mapping[str, str] = field(default_factory=dict, repr=False)
     refusal: DomainError | None = None
     after: Callable[[], Awaitable[None]] | None = None
 
@@ -143,7 +143,7 @@ class Outcome:
     replayed: bool
     heads: tuple[StreamHead, ...]
     aggregate: Aggregate | None = None
-    secret: Mapping[str, str] = field(default_factory=dict)
+    secret: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 Handler = Callable[[Any, Work], Awaitable[Result]]
@@ -158,6 +158,7 @@ class Command:
     handler: Handler
     permission: Permission
     door: Door = UNDECLARED
+    takes_key: bool = True  # else one is ignored: a repeated answer would not depend on the secrets that came with it
 
     def __post_init__(self) -> None:
         require_declared(f"The command {self.name}", self.door, [each.name for each in fields(self.request)])
@@ -211,8 +212,8 @@ class Pipeline:
         command = self._table[type(request)]
         command.permission(actor)
         require_storable(request)
-        keyed = idempotency_key is not None
-        command_id = self._command_id(command, actor, idempotency_key)
+        keyed = command.takes_key and idempotency_key is not None
+        command_id = self._command_id(command, actor, idempotency_key if keyed else None)
         execution = _Execution(
             request,
             command,
@@ -283,8 +284,7 @@ class Pipeline:
         """Holds the streams' locks, taken in order so that nobody waits in a circle."""
         async with AsyncExitStack() as held:
             for stream in streams:
-                lock = self._turns.setdefault(stream, asyncio.Lock())
-                await held.enter_async_context(lock)
+                await held.enter_async_context(self._turns.setdefault(stream, asyncio.Lock()))
             yield
 
     async def _save(self, execution: _Execution, work: Work, result: Result) -> Outcome:

@@ -14,6 +14,7 @@ from commands.handling import Result, Work, require_version
 from commands.orders import required_order
 from commands.payments import begin_payment
 from domain.catalogue import Product, valid_sku
+from domain.disclosure import Plain
 from domain.errors import NotFound
 from domain.identity import OrderId, event_id, product_id, stock_item_id
 from domain.inventory import HOLD_S_MAX, StockItem
@@ -28,18 +29,18 @@ UNCONFIRMED: Final = frozenset({OrderStatus.PENDING, OrderStatus.RESERVED, Order
 class ReceiveStock:
     """Take units in. `reference` None is stored as the empty one."""
 
-    sku: str
+    sku: Plain
     quantity: int
-    reference: str | None = None
+    reference: Plain | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdjustStock:
     """Set the number of units to what was counted."""
 
-    sku: str
+    sku: Plain
     on_hand: int
-    reason: str
+    reason: Plain
     expected_version: int | None = None
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from commands.effects import Planned
 from commands.handling import Result, Work
+from domain.disclosure import Plain
 from domain.identity import UserId, notification_id
 from domain.notifications import MailTemplate, Notification
 from domain.orders import Order
@@ -77,7 +78,7 @@ class RecordMailFailed:
     event_id: UUID
     template: MailTemplate
     user_id: UserId
-    reason: str
+    reason: Plain
 
 
 async def record_mail_sent(command: RecordMailSent, work: Work) -> Result:

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from commands.handling import Result, Work
 from domain.catalogue import Product
+from domain.disclosure import Personal, Plain
 from domain.errors import Forbidden, Invalid, NotFound
 from domain.identity import OrderId, ProductId, UserId, product_id
 from domain.money import Money
@@ -20,7 +21,7 @@ from domain.users import User
 class WantedLine:
     """`unit_price` None takes the catalogue's price of this moment; staff may agree another."""
 
-    sku: str
+    sku: Plain
     quantity: int
     unit_price: Money | None = None
 
@@ -30,8 +31,8 @@ class PlaceOrder:
     """Order something. `customer_id` None is the actor; another customer and a past `placed_at` are for staff."""
 
     lines: tuple[WantedLine, ...]
-    currency: str
-    payment_method: str
+    currency: Plain
+    payment_method: Plain
     customer_id: UserId | None = None
     placed_at: datetime | None = None
 
@@ -41,7 +42,7 @@ class CancelOrder:
     """Give an order up before it is shipped; for its customer and STAFF."""
 
     order_id: OrderId
-    reason: str
+    reason: Personal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +50,8 @@ class ShipOrder:
     """The order has left the house."""
 
     order_id: OrderId
-    carrier: str
-    tracking_number: str
+    carrier: Plain
+    tracking_number: Plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,7 @@ class RefundOrder:
     """Give the money of a shipped order back."""
 
     order_id: OrderId
-    reason: str
+    reason: Personal
 
 
 async def place_order(command: PlaceOrder, work: Work) -> Result:

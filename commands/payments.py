@@ -8,6 +8,7 @@ from uuid import UUID
 
 from commands.handling import Result, Work
 from commands.orders import required_order
+from domain.disclosure import Plain
 from domain.errors import DomainError, NotFound
 from domain.identity import OrderId
 from domain.orders import PAID_OUTSIDE, REASON_LENGTH_MAX, Order, OrderStatus
@@ -19,7 +20,7 @@ class AuthorisePayment:
     """The provider holds the money, under its reference."""
 
     payment_id: UUID
-    reference: str
+    reference: Plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,7 @@ class DeclinePayment:
     """The provider refuses."""
 
     payment_id: UUID
-    reason: str
+    reason: Plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,7 @@ class VoidPayment:
     """Nothing will be taken."""
 
     payment_id: UUID
-    reason: str
+    reason: Plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,7 @@ class RefundPayment:
     """All of it is given back."""
 
     payment_id: UUID
-    reason: str
+    reason: Plain
 
 
 Move = AuthorisePayment | CapturePayment | DeclinePayment | RefundPayment | VoidPayment

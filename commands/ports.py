@@ -12,6 +12,7 @@ from uuid import UUID
 
 from eventsourcing.domain import Aggregate
 
+from domain.disclosure import Secret
 from domain.identity import EmailClaimId
 from domain.money import Money
 
@@ -102,10 +103,10 @@ class PersonalData(Protocol):
 class Credentials(Protocol):
     """Password hashes; not facts, so not in the log."""
 
-    async def set(self, user_id: UUID, password: str) -> None:
+    async def set(self, user_id: UUID, password: Secret) -> None:
         """Store the hash of the password, over any earlier one; nothing for somebody who was erased."""
 
-    async def verify(self, user_id: UUID | None, password: str) -> bool:
+    async def verify(self, user_id: UUID | None, password: Secret) -> bool:
         """True when the password is the user's; takes as long for a user that does not exist."""
 
     async def destroy(self, user_id: UUID) -> None:
@@ -136,7 +137,7 @@ class Mfa(Protocol):
         """A new secret, over any earlier one: its provisioning URI and its recovery codes. Nothing asks for codes
         before the account says so. Nothing is stored for somebody who was erased."""
 
-    async def take(self, user_id: UUID, code: str, *, now: datetime, recovery: bool = True) -> bool:
+    async def take(self, user_id: UUID, code: Secret, *, now: datetime, recovery: bool = True) -> bool:
         """True once for each code, of time or recovery, that is the user's; without `recovery` only those of time."""
 
     async def destroy(self, user_id: UUID) -> None:
@@ -191,11 +192,11 @@ class AccountTokens(Protocol):
         """A new token; earlier ones stay good, for their mails may be the ones that are read. For somebody who was
         erased nothing is stored: it is good for nothing."""
 
-    async def find(self, token: str, purpose: TokenPurpose, *, by: UUID, now: datetime) -> AccountToken | None:
+    async def find(self, token: Secret, purpose: TokenPurpose, *, by: UUID, now: datetime) -> AccountToken | None:
         """What a good token says; None for one that is unknown, of another purpose, expired, or taken by another
         command than this."""
 
-    async def take(self, token: str, purpose: TokenPurpose, *, by: UUID, now: datetime) -> bool:
+    async def take(self, token: Secret, purpose: TokenPurpose, *, by: UUID, now: datetime) -> bool:
         """True for the one command that takes the token, however often it asks, and for no other."""
 
     async def destroy(self, user_id: UUID, purpose: TokenPurpose | None = None) -> None:
@@ -216,10 +217,10 @@ class Mail:
     it."""
 
     message_id: str
-    to: str
-    subject: str
-    text: str
-    html: str
+    to: str = field(repr=False)
+    subject: str = field(repr=False)
+    text: str = field(repr=False)
+    html: str = field(repr=False)
 
 
 class MailerAway(Exception):

@@ -10,6 +10,7 @@ from dataclasses import asdict, fields, is_dataclass
 from enum import Enum
 from typing import Any, Final
 
+from domain.disclosure import Secret, secret_fields
 from domain.errors import Invalid
 
 TEXT_LENGTH_MAX: Final = 10_000
@@ -32,6 +33,8 @@ def require_storable(request: Any) -> None:
 def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
+    elif isinstance(value, Secret):
+        yield value.reveal()
     elif isinstance(value, tuple):
         for each in value:
             yield from _texts(each)
@@ -47,15 +50,22 @@ def to_camel(name: str) -> str:
 
 
 def request_digest(request: Any, *, key: bytes) -> bytes:
-    """A keyed digest of the command's content, so that equal contents can be told without keeping them."""
+    """A keyed digest of the command's content without its secrets, so that equal contents can be told without keeping
+    them. A digest of a password, however it is keyed, would let holders of key and table try passwords quickly."""
     # What is left at its default is left out, so that a command may get another field and old keys stay good.
-    values = {each.name: (getattr(request, each.name), each.default) for each in fields(request)}
+    kind: Any = type(request)
+    hidden = secret_fields(kind)
+    values = {
+        each.name: (getattr(request, each.name), each.default) for each in fields(request) if each.name not in hidden
+    }
     told = {name: value for name, (value, default) in values.items() if value != default}
     content = json.dumps(told, sort_keys=True, default=_plain, separators=(",", ":"))
     return hmac.digest(key, content.encode(), "sha256")
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, Secret):
+        raise TypeError("A secret enters no digest; declare it as a field of the command itself.")
     if isinstance(value, frozenset):
         return sorted(value)
     if isinstance(value, Enum):

@@ -11,18 +11,19 @@ from uuid import UUID
 from commands.credentials import wrong_code
 from commands.handling import Result, Work
 from commands.users import address_id, own_account
+from domain.disclosure import KeepsSecrets, Personal, Secret
 from domain.errors import BadCredentials, DomainError, MfaRequired
 from domain.users import EmailClaim, User
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SignIn:
+class SignIn(KeepsSecrets):
     """Open a session. `mfa_code` is needed where the account has a second factor."""
 
-    email: str
-    password: str
-    mfa_code: str | None = None
-    user_agent: str = ""
+    email: Personal
+    password: Secret
+    mfa_code: Secret | None = None
+    user_agent: Personal = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +51,11 @@ async def sign_in(command: SignIn, work: Work) -> Result:
     if user.mfa_enabled and command.mfa_code is None:
         user.refuse_sign_in(reason="no second factor", now=work.now)
         return Result(user, refusal=MfaRequired("This account needs a code: send it as mfaCode.", field=("mfaCode",)))
-    if user.mfa_enabled and not await work.ports.mfa.take(user.id, command.mfa_code or "", now=work.now):
+    if user.mfa_enabled and not await work.ports.mfa.take(user.id, command.mfa_code or Secret(""), now=work.now):
         user.refuse_sign_in(reason="wrong second factor", now=work.now)
         return Result(user, refusal=wrong_code("mfaCode"))
     session_id, refresh_token = await work.ports.sessions.open(user.id, user_agent=command.user_agent, now=work.now)
-    user.sign_in(session_id=session_id, user_agent=command.user_agent, now=work.now)
+    user.sign_in(session_id=session_id, now=work.now)
     return Result(user, secret={"session_id": str(session_id), "refresh_token": refresh_token})
 
 

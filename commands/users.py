@@ -15,6 +15,7 @@ import structlog
 
 from commands.handling import Result, Work
 from commands.passwords import require_strong
+from domain.disclosure import KeepsSecrets, Personal, Secret
 from domain.errors import AlreadyExists, Forbidden, IllegalTransition, Invalid, NotFound
 from domain.identity import EmailClaimId, UserId, email_claim_id
 from domain.text import plain_text
@@ -28,12 +29,12 @@ _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RegisterUser:
+class RegisterUser(KeepsSecrets):
     """Open an account. `password` None (our own processes only): nobody can sign in until one is set."""
 
-    email: str
-    name: str
-    password: str | None
+    email: Personal
+    name: Personal
+    password: Secret | None
     roles: tuple[Role, ...] = (Role.CUSTOMER,)
 
 
@@ -41,8 +42,8 @@ class RegisterUser:
 class UpdateProfile:
     """Change one's own name or address; None leaves what there is."""
 
-    name: str | None = None
-    email: str | None = None
+    name: Personal | None = None
+    email: Personal | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from commands.handling import Result, Work, require_version
 from domain import EVENT_TYPES, may_read
+from domain.disclosure import Plain
 from domain.errors import Forbidden, IllegalTransition, Invalid, NotFound, Undelivered
 from domain.identity import UserId, WebhookEndpointId
 from domain.users import Role, User
@@ -17,8 +18,8 @@ from domain.webhooks import TYPE_PREFIX, TYPES_MAX, EndpointState, WebhookEndpoi
 class RegisterWebhook:
     """Have events posted to an address. `types` are like order.placed, or * for all that the owner may read."""
 
-    url: str
-    types: tuple[str, ...]
+    url: Plain
+    types: tuple[Plain, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,8 +27,8 @@ class UpdateWebhook:
     """Another address or other types; None leaves what there is."""
 
     endpoint_id: WebhookEndpointId
-    url: str | None = None
-    types: tuple[str, ...] | None = None
+    url: Plain | None = None
+    types: tuple[Plain, ...] | None = None
     expected_version: int | None = None
 
 
@@ -43,7 +44,7 @@ class PauseWebhook:
     """Deliveries wait."""
 
     endpoint_id: WebhookEndpointId
-    reason: str = ""
+    reason: Plain = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +84,7 @@ class DisableWebhook:
     """It failed for too long, or said that it is gone."""
 
     endpoint_id: WebhookEndpointId
-    reason: str
+    reason: Plain
 
 
 async def register_webhook(command: RegisterWebhook, work: Work) -> Result:

@@ -11,6 +11,7 @@ from uuid import UUID
 from eventsourcing.domain import Aggregate
 
 from domain.audience import Audience
+from domain.disclosure import Plain
 from domain.errors import AlreadyExists, IllegalTransition, Invalid
 from domain.identity import CategoryId, SlugClaimId, product_id
 from domain.money import Money
@@ -34,9 +35,9 @@ class Product(Aggregate):
     class Created(Aggregate.Created):
         TOPIC = "product.added"
         AUDIENCE = Audience.BUSINESS
-        sku: str
-        name: str
-        description: str
+        sku: Plain
+        name: Plain
+        description: Plain
         price: Money
         category_ids: tuple[UUID, ...]
         published: bool
@@ -51,8 +52,8 @@ class Product(Aggregate):
 
         TOPIC = "product.updated"
         AUDIENCE = Audience.BUSINESS
-        name: str | None
-        description: str | None
+        name: Plain | None
+        description: Plain | None
         category_ids: tuple[UUID, ...] | None
 
         def apply(self, aggregate: Product) -> None:
@@ -176,9 +177,9 @@ class Category(Aggregate):
     class Created(Aggregate.Created):
         TOPIC = "category.added"
         AUDIENCE = Audience.BUSINESS
-        name: str
-        slug: str
-        description: str
+        name: Plain
+        slug: Plain
+        description: Plain
         parent_id: UUID | None
 
         def apply(self, aggregate: Category) -> None:
@@ -191,8 +192,8 @@ class Category(Aggregate):
 
         TOPIC = "category.updated"
         AUDIENCE = Audience.BUSINESS
-        name: str | None
-        description: str | None
+        name: Plain | None
+        description: Plain | None
         parent_id: UUID | None
 
         def apply(self, aggregate: Category) -> None:
@@ -206,7 +207,7 @@ class Category(Aggregate):
     class Removed(Aggregate.Event):
         TOPIC = "category.removed"
         AUDIENCE = Audience.BUSINESS
-        slug: str
+        slug: Plain
 
         def apply(self, aggregate: Category) -> None:
             aggregate.removed = True

@@ -14,6 +14,7 @@ from uuid import UUID
 from eventsourcing.domain import Aggregate
 
 from domain.audience import Audience
+from domain.disclosure import Plain
 from domain.errors import Invalid, StockInsufficient
 from domain.identity import OrderId, stock_item_id
 from domain.quantity import valid_quantity
@@ -44,7 +45,7 @@ class StockItem(Aggregate):
     class Created(Aggregate.Created):
         TOPIC = "stock.opened"
         AUDIENCE = Audience.BUSINESS
-        sku: str
+        sku: Plain
 
         def apply(self, aggregate: StockItem) -> None:
             aggregate.sku, aggregate.on_hand, aggregate.reserved, aggregate.holds = self.sku, 0, 0, {}
@@ -54,7 +55,7 @@ class StockItem(Aggregate):
         AUDIENCE = Audience.BUSINESS
         class_version = 2
         quantity: int
-        reference: str  # empty for none
+        reference: Plain  # empty for none
 
         def apply(self, aggregate: StockItem) -> None:
             aggregate.on_hand += self.quantity
@@ -70,7 +71,7 @@ class StockItem(Aggregate):
         AUDIENCE = Audience.BUSINESS
         from_: int  # stored as `from`, which no Python field can be called
         to: int
-        reason: str
+        reason: Plain
 
         def apply(self, aggregate: StockItem) -> None:
             aggregate.on_hand = self.to

@@ -7,6 +7,7 @@ from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from typing import Final
 
+from domain.disclosure import Plain
 from domain.errors import Invalid
 
 # ISO 4217 (2024): the currencies whose minor unit is not a hundredth.
@@ -53,7 +54,7 @@ class Money:
     """`minor` units (pence, cents, yen) of `currency`."""
 
     minor: int
-    currency: str
+    currency: Plain
 
     @classmethod
     def of(cls, amount: Decimal | str, currency: str, *, field: str = "price") -> Money:

@@ -13,6 +13,7 @@ from uuid import UUID
 from eventsourcing.domain import Aggregate
 
 from domain.audience import Audience
+from domain.disclosure import Plain
 from domain.identity import NotificationId, UserId
 from domain.text import plain_text
 
@@ -60,7 +61,7 @@ class Notification(Aggregate):
         template: MailTemplate
         user_id: UserId
         event_id: UUID
-        reason: str
+        reason: Plain
 
         def apply(self, aggregate: Notification) -> None:
             aggregate.template, aggregate.user_id, aggregate.event_id = self.template, self.user_id, self.event_id

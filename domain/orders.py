@@ -17,6 +17,7 @@ from uuid import UUID
 from eventsourcing.domain import Aggregate
 
 from domain.audience import Audience
+from domain.disclosure import Plain
 from domain.errors import IllegalTransition, Invalid
 from domain.identity import OrderId, ProductId, UserId
 from domain.money import MINOR_MAX, Money
@@ -49,9 +50,9 @@ class OrderStatus(StrEnum):
 class OrderLine:
     """`quantity` units of one SKU at one price."""
 
-    sku: str
+    sku: Plain
     product_id: ProductId
-    name: str
+    name: Plain
     quantity: int
     unit_price: Money
 
@@ -69,11 +70,11 @@ class Order(Aggregate):
     class Created(Aggregate.Created):
         TOPIC = "order.placed"
         AUDIENCE = Audience.BUSINESS
-        number: str
+        number: Plain
         customer_id: UserId
         lines: tuple[OrderLine, ...]
         total: Money
-        payment_method: str
+        payment_method: Plain
         placed_at: datetime
 
         def apply(self, aggregate: Order) -> None:
@@ -93,7 +94,7 @@ class Order(Aggregate):
     class Rejected(Aggregate.Event):
         TOPIC = "order.rejected"
         AUDIENCE = Audience.BUSINESS
-        reason: str
+        reason: Plain
 
         def apply(self, aggregate: Order) -> None:
             aggregate.status, aggregate.reason = OrderStatus.REJECTED, self.reason
@@ -101,8 +102,8 @@ class Order(Aggregate):
     class Cancelled(Aggregate.Event):
         TOPIC = "order.cancelled"
         AUDIENCE = Audience.BUSINESS
-        reason: str
-        by: str
+        reason: Plain
+        by: Plain
 
         def apply(self, aggregate: Order) -> None:
             aggregate.status, aggregate.reason = OrderStatus.CANCELLED, self.reason
@@ -118,8 +119,8 @@ class Order(Aggregate):
     class Shipped(Aggregate.Event):
         TOPIC = "order.shipped"
         AUDIENCE = Audience.BUSINESS
-        carrier: str
-        tracking_number: str
+        carrier: Plain
+        tracking_number: Plain
 
         def apply(self, aggregate: Order) -> None:
             aggregate.status = OrderStatus.SHIPPED
@@ -136,8 +137,8 @@ class Order(Aggregate):
         TOPIC = "order.refunded"
         AUDIENCE = Audience.BUSINESS
         payment_id: UUID | None
-        reason: str
-        by: str
+        reason: Plain
+        by: Plain
 
         def apply(self, aggregate: Order) -> None:
             aggregate.status, aggregate.reason = OrderStatus.REFUNDED, self.reason

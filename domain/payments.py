@@ -14,6 +14,7 @@ from uuid import UUID
 from eventsourcing.domain import Aggregate
 
 from domain.audience import Audience
+from domain.disclosure import Plain
 from domain.errors import IllegalTransition, Invalid
 from domain.identity import OrderId, payment_id
 from domain.money import Money
@@ -44,7 +45,7 @@ class Payment(Aggregate):
         AUDIENCE = Audience.BUSINESS
         order_id: OrderId
         amount: Money
-        provider: str
+        provider: Plain
 
         def apply(self, aggregate: Payment) -> None:
             aggregate.order_id, aggregate.amount, aggregate.provider = self.order_id, self.amount, self.provider
@@ -54,7 +55,7 @@ class Payment(Aggregate):
         TOPIC = "payment.authorised"
         AUDIENCE = Audience.BUSINESS
         order_id: UUID
-        reference: str
+        reference: Plain
 
         def apply(self, aggregate: Payment) -> None:
             aggregate.status, aggregate.reference = PaymentStatus.AUTHORISED, self.reference
@@ -72,7 +73,7 @@ class Payment(Aggregate):
         TOPIC = "payment.declined"
         AUDIENCE = Audience.BUSINESS
         order_id: UUID
-        reason: str
+        reason: Plain
 
         def apply(self, aggregate: Payment) -> None:
             aggregate.status, aggregate.reason = PaymentStatus.DECLINED, self.reason
@@ -81,7 +82,7 @@ class Payment(Aggregate):
         TOPIC = "payment.voided"
         AUDIENCE = Audience.BUSINESS
         order_id: UUID
-        reason: str
+        reason: Plain
 
         def apply(self, aggregate: Payment) -> None:
             aggregate.status, aggregate.reason = PaymentStatus.VOIDED, self.reason
@@ -91,7 +92,7 @@ class Payment(Aggregate):
         AUDIENCE = Audience.BUSINESS
         order_id: UUID
         amount: Money
-        reason: str
+        reason: Plain
 
         def apply(self, aggregate: Payment) -> None:
             aggregate.status, aggregate.reason = PaymentStatus.REFUNDED, self.reason

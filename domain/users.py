@@ -9,16 +9,15 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from eventsourcing.domain import Aggregate
 
 from domain.audience import Audience
+from domain.disclosure import Plain, Sealed
 from domain.errors import AlreadyExists, IllegalTransition
 from domain.identity import EmailClaimId, UserId
-
-USER_AGENT_LENGTH_MAX: Final = 200
 
 
 class Role(StrEnum):
@@ -39,8 +38,8 @@ class User(Aggregate):
         TOPIC = "user.registered"
         AUDIENCE = Audience.PERSONAL
         FIELD_AUDIENCES = {"roles": Audience.SECURITY}  # noqa: RUF012  # as all events, never changed
-        email: str
-        name: str
+        email: Sealed
+        name: Sealed
         roles: tuple[Role, ...]
 
         def apply(self, aggregate: User) -> None:
@@ -50,8 +49,8 @@ class User(Aggregate):
     class ProfileUpdated(Aggregate.Event):
         TOPIC = "user.profile_updated"
         AUDIENCE = Audience.PERSONAL
-        email: str | None
-        name: str | None
+        email: Sealed | None
+        name: Sealed | None
 
         def apply(self, aggregate: User) -> None:
             if self.email is not None:
@@ -62,7 +61,7 @@ class User(Aggregate):
         TOPIC = "user.role_granted"
         AUDIENCE = Audience.SECURITY
         role: Role
-        by: str
+        by: Plain
 
         def apply(self, aggregate: User) -> None:
             aggregate.roles = (*aggregate.roles, self.role)
@@ -71,31 +70,39 @@ class User(Aggregate):
         TOPIC = "user.role_revoked"
         AUDIENCE = Audience.SECURITY
         role: Role
-        by: str
+        by: Plain
 
         def apply(self, aggregate: User) -> None:
             aggregate.roles = tuple(role for role in aggregate.roles if role is not self.role)
 
     class SignedIn(Aggregate.Event):
+        """`user_agent` is empty: what the device says of itself is kept with the session, and goes with it."""
+
         TOPIC = "user.signed_in"
         AUDIENCE = Audience.SECURITY
+        class_version = 2
         session_id: UUID
-        user_agent: str
+        user_agent: Plain
+
+        @staticmethod
+        def upcast_v1_v2(state: dict[str, Any]) -> None:
+            """Version 1 stored what the device said, in clear; it is not read any more."""
+            state["user_agent"] = ""
 
     class SignInFailed(Aggregate.Event):
         TOPIC = "user.sign_in_failed"
         AUDIENCE = Audience.SECURITY
-        reason: str
+        reason: Plain
 
     class PasswordChanged(Aggregate.Event):
         TOPIC = "user.password_changed"
         AUDIENCE = Audience.SECURITY
-        reason: str
+        reason: Plain
 
     class MfaEnabled(Aggregate.Event):
         TOPIC = "user.mfa_enabled"
         AUDIENCE = Audience.SECURITY
-        reason: str
+        reason: Plain
 
         def apply(self, aggregate: User) -> None:
             aggregate.mfa_enabled = True
@@ -103,7 +110,7 @@ class User(Aggregate):
     class MfaDisabled(Aggregate.Event):
         TOPIC = "user.mfa_disabled"
         AUDIENCE = Audience.SECURITY
-        reason: str
+        reason: Plain
 
         def apply(self, aggregate: User) -> None:
             aggregate.mfa_enabled = False
@@ -114,7 +121,7 @@ class User(Aggregate):
         TOPIC = "user.sessions_revoked"
         AUDIENCE = Audience.SECURITY
         class_version = 2
-        reason: str
+        reason: Plain
         session_ids: tuple[UUID, ...] | None
         before: datetime
         kept: UUID | None
@@ -136,7 +143,7 @@ class User(Aggregate):
     class Erased(Aggregate.Event):
         TOPIC = "user.erased"
         AUDIENCE = Audience.PERSONAL
-        by: str
+        by: Plain
 
         def apply(self, aggregate: User) -> None:
             aggregate.email, aggregate.name, aggregate.roles = "", "", ()
@@ -176,12 +183,10 @@ class User(Aggregate):
         if role in self.roles:
             self.trigger_event(self.RoleRevoked, timestamp=now, role=role, by=by)
 
-    def sign_in(self, *, session_id: UUID, user_agent: str, now: datetime) -> None:
+    def sign_in(self, *, session_id: UUID, now: datetime) -> None:
         """A session was opened."""
         self._require_account()
-        self.trigger_event(
-            self.SignedIn, timestamp=now, session_id=session_id, user_agent=user_agent[:USER_AGENT_LENGTH_MAX]
-        )
+        self.trigger_event(self.SignedIn, timestamp=now, session_id=session_id, user_agent="")
 
     def refuse_sign_in(self, *, reason: str, now: datetime) -> None:
         """Somebody tried and failed."""

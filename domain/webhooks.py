@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from eventsourcing.domain import Aggregate
 
 from domain.audience import Audience
+from domain.disclosure import Plain
 from domain.errors import IllegalTransition, Invalid
 from domain.identity import UserId, WebhookEndpointId
 from domain.text import plain_text
@@ -40,8 +41,8 @@ class WebhookEndpoint(Aggregate):
     class Created(Aggregate.Created):
         TOPIC = "webhook.registered"
         AUDIENCE = Audience.OWN
-        url: str
-        types: tuple[str, ...]
+        url: Plain
+        types: tuple[Plain, ...]
         owner_id: UserId
 
         def apply(self, aggregate: WebhookEndpoint) -> None:
@@ -51,8 +52,8 @@ class WebhookEndpoint(Aggregate):
     class Updated(Aggregate.Event):
         TOPIC = "webhook.updated"
         AUDIENCE = Audience.OWN
-        url: str | None
-        types: tuple[str, ...] | None
+        url: Plain | None
+        types: tuple[Plain, ...] | None
 
         def apply(self, aggregate: WebhookEndpoint) -> None:
             aggregate.url = aggregate.url if self.url is None else self.url
@@ -65,7 +66,7 @@ class WebhookEndpoint(Aggregate):
     class Paused(Aggregate.Event):
         TOPIC = "webhook.paused"
         AUDIENCE = Audience.OWN
-        reason: str
+        reason: Plain
 
         def apply(self, aggregate: WebhookEndpoint) -> None:
             aggregate.state = EndpointState.PAUSED
@@ -80,7 +81,7 @@ class WebhookEndpoint(Aggregate):
     class Disabled(Aggregate.Event):
         TOPIC = "webhook.disabled"
         AUDIENCE = Audience.OWN
-        reason: str
+        reason: Plain
 
         def apply(self, aggregate: WebhookEndpoint) -> None:
             aggregate.state = EndpointState.DISABLED

@@ -8,6 +8,7 @@ from api.graphql.context import Info
 from api.graphql.receipts import OkPayload, answered
 from api.graphql.resolvers import resolver
 from commands.account_recovery import RequestPasswordReset, ResetPassword, VerifyEmail
+from domain.disclosure import Secret
 
 
 @strawberry.type
@@ -15,7 +16,7 @@ class AccountRecoveryMutation:
     @resolver("Show that one reads mails to one's address, with the token of such a mail.")
     async def verify_email(self, info: Info, token: str) -> OkPayload:
         """See `commands.account_recovery.verify_email`."""
-        return OkPayload.of(await answered(info.context, lambda: VerifyEmail(token=token), None))
+        return OkPayload.of(await answered(info.context, lambda: VerifyEmail(token=Secret(token)), None))
 
     @resolver("Have a link mailed that sets another password; the answer is the same for an address without account.")
     async def request_password_reset(self, info: Info, email: str) -> OkPayload:
@@ -25,4 +26,6 @@ class AccountRecoveryMutation:
     @resolver("Set another password with the token of a mail. Every session ends; a second factor stays.")
     async def reset_password(self, info: Info, token: str, new: str) -> OkPayload:
         """See `commands.account_recovery.reset_password`."""
-        return OkPayload.of(await answered(info.context, lambda: ResetPassword(token=token, new=new), None))
+        return OkPayload.of(
+            await answered(info.context, lambda: ResetPassword(token=Secret(token), new=Secret(new)), None)
+        )

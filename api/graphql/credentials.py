@@ -8,6 +8,7 @@ from api.graphql.context import Info
 from api.graphql.receipts import Answer, OkPayload, Receipt, UserError, answered
 from api.graphql.resolvers import resolver
 from commands.credentials import ChangePassword, ConfirmMfa, DisableMfa, EnableMfa
+from domain.disclosure import Secret, hidden_repr
 
 
 @strawberry.type(description="The answer about a second factor.")
@@ -17,6 +18,7 @@ class MfaPayload:
     receipt: Receipt | None = strawberry.field(description="What was stored.")
     provisioning_uri: str | None = strawberry.field(description="For an authenticator, as a QR code. Told once.")
     recovery_codes: list[str] | None = strawberry.field(description="Each good once, without it. Told once.")
+    __repr__ = hidden_repr
 
     @classmethod
     def of(cls, answer: Answer) -> MfaPayload:
@@ -37,7 +39,9 @@ class CredentialsMutation:
     @resolver("Change one's own password. Every session ends.")
     async def change_password(self, info: Info, current: str, new: str) -> OkPayload:
         """See `commands.credentials.change_password`."""
-        return OkPayload.of(await answered(info.context, lambda: ChangePassword(current=current, new=new), None))
+        return OkPayload.of(
+            await answered(info.context, lambda: ChangePassword(current=Secret(current), new=Secret(new)), None)
+        )
 
     @resolver("Ask for a second factor; it counts once a code has confirmed it.")
     async def enable_mfa(self, info: Info) -> MfaPayload:
@@ -47,9 +51,9 @@ class CredentialsMutation:
     @resolver("Show that the authenticator works: from now on signing in needs a code.")
     async def confirm_mfa(self, info: Info, code: str) -> MfaPayload:
         """See `commands.credentials.confirm_mfa`."""
-        return MfaPayload.of(await answered(info.context, lambda: ConfirmMfa(code=code), None))
+        return MfaPayload.of(await answered(info.context, lambda: ConfirmMfa(code=Secret(code)), None))
 
     @resolver("Give the second factor up.")
     async def disable_mfa(self, info: Info, code: str) -> OkPayload:
         """See `commands.credentials.disable_mfa`."""
-        return OkPayload.of(await answered(info.context, lambda: DisableMfa(code=code), None))
+        return OkPayload.of(await answered(info.context, lambda: DisableMfa(code=Secret(code)), None))

@@ -18,6 +18,7 @@ from commands.doors import PLAIN
 from commands.handling import signed_in
 from commands.sessions import SignIn, SignOut
 from domain import users as domain
+from domain.disclosure import Secret, hidden_repr
 from domain.errors import BadCredentials, DomainError
 
 NO_SESSION: Final = UUID(int=0)
@@ -28,6 +29,7 @@ class Tokens:
     access_token: str = strawberry.field(description="Send it as `Authorization: Bearer`.")
     refresh_token: str = strawberry.field(description="Good once, for the next pair of tokens.")
     expires_in: int = strawberry.field(description="Seconds until the access token expires.")
+    __repr__ = hidden_repr
 
 
 @strawberry.type(description="The answer to signing in.")
@@ -43,6 +45,7 @@ class SignInInput:
     email: str = strawberry.field(description="The account's address.")
     password: str = strawberry.field(description="Its password.")
     mfa_code: str | None = strawberry.field(default=None, description="A code of time or recovery, where it needs one.")
+    __repr__ = hidden_repr
 
 
 @strawberry.type(description="A device that is signed in.")
@@ -93,7 +96,10 @@ class SessionsMutation:
         """See `commands.sessions.sign_in`. Takes no idempotency key: tokens are never stored, so never repeated."""
         context = info.context
         request = SignIn(
-            email=input.email, password=input.password, mfa_code=input.mfa_code, user_agent=context.user_agent
+            email=input.email,
+            password=Secret(input.password),
+            mfa_code=None if input.mfa_code is None else Secret(input.mfa_code),
+            user_agent=context.user_agent,
         )
         try:
             async with throttled(context.kontor, request, actor=context.actor, address=context.address):

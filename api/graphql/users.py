@@ -21,6 +21,7 @@ from commands.doors import PLAIN, Door
 from commands.handling import anyone, signed_in, staff
 from commands.users import EraseUser, GrantRole, RegisterUser, RevokeRole, UpdateProfile, normal_email
 from domain import users as domain
+from domain.disclosure import Secret, hidden_repr
 from domain.errors import Invalid
 from domain.identity import UserId, email_claim_id
 from domain.users import Role
@@ -134,6 +135,7 @@ class RegisterUserInput:
     email: str = strawberry.field(description="An address without an account.")
     name: str = strawberry.field(description="What to call the person.")
     password: str = strawberry.field(description="10 characters to 72 bytes.")
+    __repr__ = hidden_repr
 
 
 async def searched(context: RequestContext, text: str) -> list[UUID]:
@@ -223,7 +225,7 @@ class UsersMutation:
         self, info: Info, input: RegisterUserInput, idempotency_key: strawberry.ID | None = None
     ) -> UserPayload:
         """See `commands.users.register_user`."""
-        request = RegisterUser(email=input.email, name=input.name, password=input.password)
+        request = RegisterUser(email=input.email, name=input.name, password=Secret(input.password))
         return UserPayload.of(await answered(info.context, lambda: request, idempotency_key))
 
     @resolver("Change one's own name or address.")

@@ -31,6 +31,7 @@ from commands.webhooks import (
 )
 from domain import may_read
 from domain import webhooks as domain
+from domain.disclosure import hidden_repr
 from domain.identity import WebhookEndpointId
 from domain.users import Role
 from projections.webhooks import WEBHOOKS, WebhookRow
@@ -99,6 +100,7 @@ class WebhookPayload:
     receipt: Receipt | None = strawberry.field(description="What was stored.")
     endpoint: WebhookEndpoint | None = strawberry.field(description="The endpoint after it.")
     secret: str | None = strawberry.field(description="What signs deliveries. Told once, never to a repeated request.")
+    __repr__ = hidden_repr
 
     @classmethod
     def of(cls, answer: Answer) -> WebhookPayload:

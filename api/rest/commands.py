@@ -44,7 +44,7 @@ class Receipt(BaseModel):
     version: int = Field(description="Its version after the command.")
     replayed: bool = Field(description="True when this key had been used before: nothing was done again.")
     token: str = Field(description="Send it as `Kontor-Consistent-With` to read what was written.")
-    secret: dict[str, Any] | None = Field(description="What is told once and never stored, such as tokens.")
+    secret: dict[str, Any] | None = Field(description="What is told once and never stored, such as tokens.", repr=False)
 
 
 class Listed(BaseModel):

@@ -21,6 +21,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SecretStr,
     StrictBool,
     StrictInt,
     StrictStr,
@@ -33,6 +34,7 @@ from pydantic_core import PydanticCustomError
 from api.rest.examples import EXAMPLES
 from commands import COMMANDS
 from commands.handling import Command, system
+from domain.disclosure import Secret
 from domain.money import Money
 
 
@@ -54,6 +56,8 @@ def _only_text(value: object) -> object:
 Moment = Annotated[AwareDatetime, BeforeValidator(_only_text, json_schema_input_type=str)]
 _SIMPLE: Final[dict[Any, Any]] = {
     str: StrictStr,
+    # Masked in every repr of the form, and `writeOnly` in its schema.
+    Secret: SecretStr,
     int: StrictInt,
     bool: StrictBool,
     datetime: Moment,
@@ -126,6 +130,8 @@ def command_of(kind: type[Any], form: BaseModel) -> Any:
 
 
 def _value(value: Any, hint: Any, field: str) -> Any:
+    if isinstance(value, SecretStr):
+        return Secret(value.get_secret_value())
     if isinstance(value, MoneyForm):
         return Money.of(value.amount, value.currency, field=field)
     if isinstance(value, datetime):

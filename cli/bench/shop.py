@@ -20,6 +20,7 @@ from cli.bench.http_load import Question, asked_once
 from cli.stack.problem import Problem
 from commands.handling import Actor
 from commands.users import RegisterUser
+from domain.disclosure import Secret
 from domain.users import Role
 
 ACTOR: Final = Actor.system("bench")
@@ -145,7 +146,7 @@ async def _clerks(settings: Settings, count: int) -> list[str]:
     addresses = [_address() for _ in range(count)]
     async with open_kontor(settings, name="bench") as kontor:
         for address in addresses:
-            command = RegisterUser(email=address, name="Clerk", password=PASSWORD, roles=(Role.STAFF,))
+            command = RegisterUser(email=address, name="Clerk", password=Secret(PASSWORD), roles=(Role.STAFF,))
             await kontor.pipeline.execute(command, actor=ACTOR)
     return addresses
 

@@ -32,7 +32,7 @@ SHOWN: dict[str, tuple[list[Decision], Decision, int, dict[str, Any]]] = {
         1,
         {"mfa_enabled": False},
     ),
-    "a session": ([], ("sign_in", {"session_id": UUID(int=1), "user_agent": "a"}), 1, NOTHING),
+    "a session": ([], ("sign_in", {"session_id": UUID(int=1)}), 1, NOTHING),
     "a failed sign-in": ([], ("refuse_sign_in", {"reason": "r"}), 1, NOTHING),
     "another password": ([], ("change_password", {"reason": "r"}), 2, NOTHING),
     "sessions ended": ([], ("revoke_sessions", {"reason": "r"}), 1, NOTHING),

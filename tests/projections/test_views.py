@@ -45,7 +45,7 @@ def user() -> User:
     registered = User.register(
         user_id=CUSTOMER_ID, sealed_email="s1.a", sealed_name="s1.b", roles=(Role.CUSTOMER, Role.STAFF), now=NOW
     )
-    registered.sign_in(session_id=UUID(int=1), user_agent="Firefox", now=NOW)
+    registered.sign_in(session_id=UUID(int=1), now=NOW)
     registered.refuse_sign_in(reason="wrong password", now=NOW)
     return registered
 
