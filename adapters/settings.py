@@ -25,6 +25,15 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="KONTOR_", frozen=True, extra="ignore", hide_input_in_errors=True)
 
     postgres_url: str = Field(description="libpq URL of the one primary that holds log and views")
+    postgres_owner_url: SecretStr = Field(
+        default=SecretStr(""), description="as whom `kontor migrate` changes the database; empty: as postgres_url says"
+    )
+    # Roles that `kontor migrate` makes, with the rights of one part each. A process connects as postgres_url says.
+    postgres_api_url: SecretStr = Field(default=SecretStr(""), description="user and password of the API's role")
+    postgres_worker_url: SecretStr = Field(default=SecretStr(""), description="of the worker's")
+    postgres_relay_url: SecretStr = Field(default=SecretStr(""), description="of the relay's")
+    postgres_analyst_url: SecretStr = Field(default=SecretStr(""), description="of analysts'")
+
     kafka_url: str = Field(description="host:port[,host:port] of the brokers")
     kafka_security_protocol: Protocol = Field(default="PLAINTEXT", description="how the brokers are spoken to")
     kafka_sasl_mechanism: Mechanism = Field(default="SCRAM-SHA-512", description="PLAIN over TLS alone")

@@ -15,6 +15,7 @@ from psycopg import AsyncConnection
 from psycopg.sql import SQL, Identifier
 from psycopg_pool import AsyncConnectionPool
 
+from adapters.database_roles import grant_like
 from adapters.view_notices import CHANNEL, GENERATIONS
 from domain.identity import SHARDS
 from projections.view import Row, View
@@ -80,6 +81,7 @@ class ViewGenerations:
                     Identifier(candidate.table), Identifier(replace(view, generation=states["live"]).table)
                 )
             )
+            await grant_like(connection, candidate.table, replace(view, generation=states["live"]).table)
             for context in sorted(view.contexts):
                 await connection.execute(
                     "INSERT INTO view_positions (view, context, shard) SELECT %s, %s, generate_series(0, %s)",

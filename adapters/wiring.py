@@ -218,13 +218,18 @@ def _ports(
     )
 
 
+def master_keys_of(settings: Settings) -> list[bytes]:
+    """The present one first."""
+    previous = filter(None, settings.previous_master_keys.get_secret_value().split(","))
+    return [base64.b64decode(key) for key in (settings.master_key.get_secret_value(), *previous)]
+
+
 @asynccontextmanager
 async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]:
     """Connect, run, and close in order. `name` is what the database shows as application name.
 
     Raises psycopg_pool.PoolTimeout when Postgres cannot be reached within 30 s, WrongMasterKey; Redis may be away."""
-    previous = filter(None, settings.previous_master_keys.get_secret_value().split(","))
-    master_keys = [base64.b64decode(key) for key in (settings.master_key.get_secret_value(), *previous)]
+    master_keys = master_keys_of(settings)
     redis = redis_views.connect(settings.redis_url)
     async with _pool_of(settings, name) as pool:
         await _reached(pool)

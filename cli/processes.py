@@ -29,25 +29,32 @@ COLLECT_AFTER: Final = (20_000, 20, 50)
 
 @one_sentence
 def migrate() -> None:
-    """Bring tables and topics to this version; safe to repeat, and beside processes that work."""
-    from adapters.kafka import WrongPartitions, ensure_topics  # noqa: PLC0415  # imported when asked for: start-up time
+    """Bring tables, roles and topics to this version; safe to repeat, and beside processes that work."""
+    from adapters.database_roles import RolesRefused  # noqa: PLC0415  # imported when asked for: start-up time
+    from adapters.kafka import WrongPartitions, ensure_topics  # noqa: PLC0415
+    from adapters.master_keys import WrongMasterKey  # noqa: PLC0415
+    from adapters.preparing import prepare_database  # noqa: PLC0415
     from adapters.schema import MigrationChanged, SchemaLocked  # noqa: PLC0415
-    from adapters.schema import migrate as migrate_schema  # noqa: PLC0415
 
     settings = load_settings()
 
     async def prepare() -> None:
         try:
-            applied = await migrate_schema(settings.postgres_url)
+            prepared = await prepare_database(settings)
             created = await ensure_topics(
                 settings.brokers,
                 prefix=settings.topic_prefix,
                 replication_factor=settings.topic_replication_factor,
                 min_insync_replicas=settings.topic_min_insync_replicas,
             )
-        except (MigrationChanged, SchemaLocked, WrongPartitions) as error:
+        except (MigrationChanged, SchemaLocked, WrongPartitions, RolesRefused, WrongMasterKey) as error:
             raise Problem(str(error)) from error
-        print(f"migrations applied: {', '.join(applied) or 'none'}; topics created: {', '.join(created) or 'none'}")
+        done = {
+            "migrations applied": prepared.applied,
+            "topics created": created,
+            "roles granted": prepared.roles,
+        }
+        print("; ".join(f"{what}: {', '.join(names) or 'none'}" for what, names in done.items()))
 
     uvloop.run(prepare())
 

@@ -38,6 +38,7 @@ def as_object(state: State) -> dict[str, object]:
         "ready": state.serves(),
         "http_url": state.http_url,
         "postgres_url": state.settings.get("KONTOR_POSTGRES_URL", ""),
+        "analyst_url": state.settings.get("KONTOR_POSTGRES_ANALYST_URL"),
         "kafka_url": state.settings.get("KONTOR_KAFKA_URL", ""),
         "redis_url": state.settings.get("KONTOR_REDIS_URL", ""),
         "gateway_url": _gateway_url(state),

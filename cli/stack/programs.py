@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from adapters.loopback import require_loopback
+from cli.stack import given, postgres
 from cli.stack.home import PROJECT_ROOT, Home, Secrets
 from cli.stack.ports import Ports
 from cli.stack.problem import Problem
@@ -25,7 +26,12 @@ SECRET_VARIABLES = (
     "KONTOR_OTHER_JWT_KEYS",
     "KONTOR_STRIPE_KEY",
     "KONTOR_STRIPE_WEBHOOK_SECRET",
+    "KONTOR_POSTGRES_API_URL",
+    "KONTOR_POSTGRES_WORKER_URL",
+    "KONTOR_POSTGRES_RELAY_URL",
 )
+# The parts of Kontor with a role of their own in the database; people connect as the last.
+DATABASE_PARTS = ("api", "worker", "relay", "analyst")
 LOOPBACK = "127.0.0.1"
 GATEWAY = "gateway"
 INBOX = "inbox"
@@ -134,11 +140,35 @@ def settings(home: Home, secrets: Secrets, urls: ServerUrls, ports: Ports) -> di
         **(inbox if runs_inbox() else {}),
         "KONTOR_HOME": str(home.path),
         "KONTOR_POSTGRES_URL": urls.postgres,
+        **_role_urls(secrets, ports),
         "KONTOR_KAFKA_URL": urls.kafka,
         "KONTOR_REDIS_URL": urls.redis,
         "KONTOR_HTTP_PORT": str(ports.http),
         **(_gateway_settings(home, secrets, ports) if own_gateway() else {}),
     }
+
+
+def _role_urls(secrets: Secrets, ports: Ports) -> dict[str, str]:
+    """For a server that was given these are given, too, or everything connects as its owner."""
+    if given.postgres_url() is not None:
+        return {}
+    return {
+        _role_variable(part): postgres.role_url(ports.postgres, secrets.postgres_password, part)
+        for part in DATABASE_PARTS
+    }
+
+
+def _role_variable(part: str) -> str:
+    return f"KONTOR_POSTGRES_{part.upper()}_URL"
+
+
+def of_part(name: str, variables: dict[str, str]) -> dict[str, str]:
+    """The variables of the service of that name, which connects to the database as its own role where it has one and
+    knows no other."""
+    roles = {_role_variable(part) for part in DATABASE_PARTS} | {"KONTOR_POSTGRES_OWNER_URL"}
+    url = variables.get(_role_variable(name)) or variables["KONTOR_POSTGRES_URL"]
+    known = {key: value for key, value in variables.items() if key not in roles}
+    return {**known, **dict.fromkeys(roles & variables.keys(), ""), "KONTOR_POSTGRES_URL": url}
 
 
 def _gateway_settings(home: Home, secrets: Secrets, ports: Ports) -> dict[str, str]:
