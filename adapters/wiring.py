@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 from uuid import UUID
 
+import structlog
 from psycopg import AsyncConnection, OperationalError
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from redis.asyncio import Redis
@@ -49,12 +50,15 @@ from adapters.response_cache import ResponseCache
 from adapters.sessions import SessionTable
 from adapters.settings import Settings
 from adapters.smtp_url import smtp_server
+from adapters.table_grants import PARTS
 from adapters.webhook_consents import EndpointConsents
 from adapters.webhook_posting import WebhookPoster
 from adapters.webhook_secrets import WebhookSecretTable
 from commands import COMMANDS
 from commands.handling import Pipeline
 from commands.ports import Mailer, PaymentGateway, Ports
+
+log = structlog.get_logger()
 
 POOL_CONNECTIONS_MAX: Final = 12
 POOL_WAITING_MAX: Final = 2_000
@@ -171,6 +175,16 @@ async def _reached(pool: AsyncConnectionPool[Any]) -> None:
                 raise
 
 
+async def _warn_of_an_owner(pool: AsyncConnectionPool[Any], part: str) -> None:
+    """A part of Kontor that may change what was recorded has a role that is not its own."""
+    async with pool.connection() as connection:
+        ((may,),) = await (await connection.execute("SELECT has_table_privilege('events', 'UPDATE')")).fetchall()
+    if may:
+        variable = f"KONTOR_POSTGRES_{part.upper()}_URL"
+        hint = f"name a role in {variable} for `kontor migrate`, and give this process that URL as KONTOR_POSTGRES_URL"
+        log.warning("database_role_may_change_the_log", part=part, hint=hint)
+
+
 def _access_tokens(settings: Settings) -> AccessTokens:
     return AccessTokens(*decoded_seeds(settings.jwt_key.get_secret_value(), settings.other_jwt_keys.get_secret_value()))
 
@@ -233,6 +247,8 @@ async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]
     redis = redis_views.connect(settings.redis_url)
     async with _pool_of(settings, name) as pool:
         await _reached(pool)
+        if settings.environment == "production" and name in PARTS:
+            await _warn_of_an_owner(pool, name)
         event_log = EventLog(pool)
         reads = ReadStore(pool)
         ledger = EffectsLedger(pool)

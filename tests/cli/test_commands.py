@@ -70,7 +70,7 @@ def test_status_as_json_is_one_object_with_the_demo_logins(home: Home) -> None:
     result = kontor("status", "--json")
     assert result.exit_code == 0
     shown = json.loads(result.stdout)
-    urls = {"http_url", "postgres_url", "kafka_url", "redis_url", "gateway_url", "smtp_url", "inbox_url"}
+    urls = {"http_url", "postgres_url", "analyst_url", "kafka_url", "redis_url", "gateway_url", "smtp_url", "inbox_url"}
     assert set(shown) == {"ready", "processes", "logins", *urls}
     assert shown["logins"]["admin"] == {"email": "admin@kontor.test", "password": "kontor-demo-admin"}
 
