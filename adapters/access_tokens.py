@@ -2,7 +2,8 @@
 
 EdDSA and nothing else, whatever a token's header says; `kid` picks among the keys we know and is never looked up
 anywhere. One key signs. The others are those whose tokens are good as well: the next one, so that every process knows
-it before the first signs with it, and the one before, until its last token has expired (ACCESS_TOKEN_S).
+it before the first signs with it, and the one before, until its last token has expired (ACCESS_TOKEN_S). A token whose
+rights were taken away since is refused as well, see `adapters.void_tokens`.
 """
 
 from __future__ import annotations
@@ -12,75 +13,93 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from adapters.void_tokens import TOKEN_S_MAX, Claims, VoidTokens, unchecked
 from domain.errors import Unauthenticated
 from domain.users import Role
 
-ACCESS_TOKEN_S: Final = 900
+ACCESS_TOKEN_S: Final = TOKEN_S_MAX
 ISSUER: Final = "kontor"
 ALGORITHM: Final = "EdDSA"
 TOKEN_LENGTH_MAX: Final = 4_096
 KID_LENGTH: Final = 16
 KNOWN_MAX: Final = 4_096  # about 4 MB; whoever comes with the same token again need not wait for the same signature
 _REFUSED: Final = "The access token is not valid or has expired; refresh it, or sign in again."
-
-
-Who = tuple[UUID, tuple[Role, ...], UUID]  # user, roles, session
+_VOID: Final = "The rights of this access token were taken away; refresh it, or sign in again."
 
 
 class AccessTokens:
-    """Signs with the first of the seeds (32 bytes each), verifies what any of them signed."""
+    """Signs with the first of the seeds (32 bytes each), verifies what any of them signed, unless it is void.
 
-    def __init__(self, seed: bytes, *others: bytes) -> None:
+    Without a list of void tokens every token is good until it expires."""
+
+    def __init__(self, seed: bytes, *others: bytes, void: VoidTokens | None = None) -> None:
+        self.void = void
         keys = [Ed25519PrivateKey.from_private_bytes(each) for each in (seed, *others)]
         self._private = keys[0]
         self._public = {_kid(key): key.public_key() for key in keys}
         self._kid = _kid(self._private)
-        self._known: OrderedDict[str, tuple[Who, int]] = OrderedDict()  # only what was good, the latest used last
+        self._known: OrderedDict[str, Claims] = OrderedDict()  # only what was good, the latest used last
 
-    def issue(self, user_id: UUID, roles: Iterable[Role], session_id: UUID, *, now: datetime) -> str:
-        """A token good for ACCESS_TOKEN_S."""
+    def issue(self, user_id: UUID, roles: Iterable[Role], session_id: UUID, *, now: datetime, version: int = 0) -> str:
+        """A token good for ACCESS_TOKEN_S. `version` is that of the account from which the roles were read: the token
+        is void as soon as a later version takes something away."""
         claims = {
             "iss": ISSUER,
             "aud": ISSUER,
             "sub": str(user_id),
             "sid": str(session_id),
             "roles": [role.value for role in roles],
+            "ver": version,
             "iat": now,
             "exp": now + timedelta(seconds=ACCESS_TOKEN_S),
         }
         return jwt.encode(claims, self._private, algorithm=ALGORITHM, headers={"kid": self._kid})
 
-    def verify(self, token: str) -> Who:
-        """User, roles and session. Raises Unauthenticated for a token that is not ours or has expired; at most one
-        signature is checked, none of a token that was good before, and nothing above TOKEN_LENGTH_MAX is looked at."""
-        return self._verified(token)[0]
+    def verify(self, token: str) -> Claims:
+        """What the token says. Raises Unauthenticated for one that is not ours, has expired or is void, and
+        TokensUnchecked while that is not known; at most one signature is checked, none of a token that was good before,
+        and nothing above TOKEN_LENGTH_MAX is looked at."""
+        claims = self._verified(token)
+        self.require_good(claims)
+        return claims
 
-    def good_until(self, token: str) -> datetime:
-        """When it expires. Raises Unauthenticated as `verify` does."""
-        return datetime.fromtimestamp(self._verified(token)[1], UTC)
+    def require_good(self, claims: Claims) -> None:
+        """Raises Unauthenticated for claims that are void, TokensUnchecked while that is not known."""
+        if self.void is None:
+            return
+        if not self.void.trusted:
+            raise unchecked()
+        if self.is_void(claims):
+            raise Unauthenticated(_VOID)
 
-    def _verified(self, token: str) -> tuple[Who, int]:
+    def is_void(self, claims: Claims) -> bool:
+        """Were the rights of these claims taken away, as far as is known?"""
+        return self.void is not None and self.void.is_void(claims)
+
+    def _verified(self, token: str) -> Claims:
         known = self._known.get(token)
-        if known is not None and time.time() < known[1]:
+        if known is not None and time.time() < known.expires_at:
             self._known.move_to_end(token)
             return known
-        claims = self._checked(token)
+        told = self._checked(token)
         try:
-            who = UUID(claims["sub"]), tuple(Role(role) for role in claims["roles"]), UUID(claims["sid"])
-            verified = who, int(claims["exp"])
+            roles = tuple(Role(role) for role in told["roles"])
+            # Tokens of earlier releases name no version: whatever was taken away since is taken from them.
+            version = int(told.get("ver", 0))
+            claims = Claims(UUID(told["sub"]), roles, UUID(told["sid"]), version, float(told["exp"]))
         except (ValueError, KeyError, TypeError, AttributeError):
             raise Unauthenticated(_REFUSED) from None
-        self._known[token] = verified
+        self._known[token] = claims
         if len(self._known) > KNOWN_MAX:
             self._known.popitem(last=False)
-        return verified
+        return claims
 
     def _checked(self, token: str) -> dict[str, Any]:
         try:

@@ -175,6 +175,12 @@ class EventLog:
                 parameters.append(value)
         return await self._read(f"{' AND '.join(conditions)} ORDER BY {order} LIMIT %s", [*parameters, limit])
 
+    async def of_types(
+        self, position: int, types: Sequence[str], *, limit: int, connection: AsyncConnection[Any]
+    ) -> list[LogRecord]:
+        """The next events of these types after a position, read on that connection."""
+        return await _fetch(connection, _OF_TYPES, [list(types), position, _POSITION_MAX, limit, limit])
+
     async def version_after(self, aggregate_id: UUID, position: int) -> int:
         """The first version of the aggregate past that position, also when it is not there yet; 0 without any."""
         async with self._pool.connection() as connection:

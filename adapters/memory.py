@@ -20,6 +20,7 @@ from eventsourcing.persistence import StoredEvent
 
 from adapters.event_codec import EventMapper
 from adapters.memory_tokens import MemoryAccountTokens
+from adapters.void_tokens import VoidTokens
 from commands.ports import Append, CommandRepeated, Ports, StoredCommand, StreamHead, VersionConflict
 from domain import CONTEXT_OF, aggregate_type_of
 from domain.disclosure import Secret
@@ -330,6 +331,7 @@ def memory_ports() -> Ports:
         personal_data=personal_data,
         credentials=MemoryCredentials(personal_data),
         sessions=MemorySessions(personal_data),
+        void_tokens=VoidTokens(),
         mfa=MemoryMfa(personal_data),
         webhook_secrets=MemoryWebhookSecrets(),
         webhook_tests=MemoryWebhookTests(),
@@ -339,6 +341,7 @@ def memory_ports() -> Ports:
         clock=FixedClock(),
         ids=CountedIds(),
         meter=MemoryMeter(),
+        factor_required=frozenset(),
         payment_provider="stripe",
         digest_key=b"memory",
     )

@@ -16,6 +16,7 @@ from adapters.brokers import Brokers, Mechanism, Protocol
 from adapters.loopback import require_loopback
 from adapters.password_scheme import password_scheme
 from adapters.smtp_url import smtp_server
+from domain.users import Role
 
 
 class Settings(BaseSettings):
@@ -69,6 +70,12 @@ class Settings(BaseSettings):
         default=SecretStr(""),
         description="seeds, comma separated, whose tokens are good as well: the next, the one before",
     )
+    require_mfa: str = Field(
+        default="STAFF,ADMIN",
+        description="roles that count only for accounts with a second factor; none by default in development",
+    )
+    session_idle_days: int = Field(default=30, ge=1, le=3_650, description="a session unused for so long has ended")
+    session_max_days: int = Field(default=180, ge=1, le=3_650, description="no session lasts longer, however used")
     password_hashing: str = Field(
         default="argon2id:m=65536,t=3,p=4",
         description="how new passwords are hashed; argon2id:m=,t=,p= or bcrypt:ROUNDS",
@@ -133,9 +140,25 @@ class Settings(BaseSettings):
                 "sockets_per_address_max": 2_000,
                 "webhook_private_addresses": True,
                 "webhook_consent_required": False,
+                "require_mfa": "",
             }
             return generous | given
         return given
+
+    @field_validator("require_mfa")
+    @classmethod
+    def _roles(cls, roles: str) -> str:
+        for role in listed(roles):
+            if role not in set(Role) - {Role.CUSTOMER}:
+                raise ValueError(
+                    f"{role} is no role that may need a second factor: list STAFF, ADMIN, ANALYST or INTEGRATOR"
+                )
+        return roles
+
+    @property
+    def roles_that_need_a_factor(self) -> frozenset[Role]:
+        """What `require_mfa` lists."""
+        return frozenset(map(Role, listed(self.require_mfa)))
 
     @field_validator("allowed_origins")
     @classmethod

@@ -51,6 +51,8 @@ from adapters.sessions import SessionTable
 from adapters.settings import Settings
 from adapters.smtp_url import smtp_server
 from adapters.table_grants import PARTS
+from adapters.void_token_reader import VoidTokenReader
+from adapters.void_tokens import VoidTokens
 from adapters.webhook_consents import EndpointConsents
 from adapters.webhook_posting import WebhookPoster
 from adapters.webhook_secrets import WebhookSecretTable
@@ -122,6 +124,8 @@ class Kontor:
     personal_data: PersonalDataBox
     sessions: SessionTable
     access_tokens: AccessTokens
+    void_tokens: VoidTokens
+    void_token_reader: VoidTokenReader  # to be started by whoever verifies access tokens
     rate_limits: RateLimits
     gateway: PaymentGateway | None
     mailer: Mailer | None  # None: no mail is configured
@@ -185,8 +189,9 @@ async def _warn_of_an_owner(pool: AsyncConnectionPool[Any], part: str) -> None:
         log.warning("database_role_may_change_the_log", part=part, hint=hint)
 
 
-def _access_tokens(settings: Settings) -> AccessTokens:
-    return AccessTokens(*decoded_seeds(settings.jwt_key.get_secret_value(), settings.other_jwt_keys.get_secret_value()))
+def _access_tokens(settings: Settings, void: VoidTokens) -> AccessTokens:
+    seeds = decoded_seeds(settings.jwt_key.get_secret_value(), settings.other_jwt_keys.get_secret_value())
+    return AccessTokens(*seeds, void=void)
 
 
 def _cost_buckets(settings: Settings, redis: Redis) -> CostBuckets:
@@ -209,6 +214,8 @@ def _ports(
     store: PostgresEventStore,
     personal_data: PersonalDataBox,
     sessions: SessionTable,
+    void_tokens: VoidTokens,
+    *,
     ledger: EffectsLedger,
     gateway: StripeGateway | None,
     webhook_tests: EndpointTests,
@@ -218,6 +225,7 @@ def _ports(
         personal_data=personal_data,
         credentials=PasswordTable(pool, password_scheme(settings.password_hashing)),
         sessions=sessions,
+        void_tokens=void_tokens,
         mfa=MfaTable(pool, personal_data),
         webhook_secrets=webhook_tests.secrets,
         webhook_tests=webhook_tests,
@@ -227,6 +235,7 @@ def _ports(
         clock=SystemClock(),
         ids=UuidV7(),
         meter=PrometheusMeter(),
+        factor_required=settings.roles_that_need_a_factor,
         payment_provider=None if gateway is None else gateway.name,
         digest_key=personal_data.request_digest_key,
     )
@@ -265,6 +274,9 @@ async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]
             opened.push_async_callback(following.close)
             tail = LogTail(event_log, settings.postgres_url)
             opened.push_async_callback(tail.close)
+            void_tokens = VoidTokens()
+            void_token_reader = VoidTokenReader(void_tokens, event_log, settings.postgres_url)
+            opened.push_async_callback(void_token_reader.close)
             gateway = None
             if stripe_key := settings.stripe_key.get_secret_value():
                 gateway = await opened.enter_async_context(StripeGateway(settings.stripe_url, stripe_key))
@@ -278,7 +290,17 @@ async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]
                 consents,
                 says_why=settings.webhook_private_addresses,
             )
-            ports = _ports(settings, pool, store, personal_data, sessions, ledger, gateway, tests)
+            ports = _ports(
+                settings,
+                pool,
+                store,
+                personal_data,
+                sessions,
+                void_tokens,
+                ledger=ledger,
+                gateway=gateway,
+                webhook_tests=tests,
+            )
             try:
                 yield Kontor(
                     settings=settings,
@@ -302,7 +324,9 @@ async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]
                     responses=responses,
                     personal_data=personal_data,
                     sessions=sessions,
-                    access_tokens=_access_tokens(settings),
+                    access_tokens=_access_tokens(settings, void_tokens),
+                    void_tokens=void_tokens,
+                    void_token_reader=void_token_reader,
                     rate_limits=RateLimits(redis, prefix=f"{settings.topic_prefix}rate:"),
                     gateway=gateway,
                     mailer=mailer_of(settings),

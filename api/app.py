@@ -71,6 +71,7 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_wiring() as kontor:
+            await kontor.void_token_reader.start()
             app.state.kontor = kontor
             settings = kontor.settings
             app.state.documents = registered(

@@ -16,10 +16,10 @@ from typing import Any, Final, cast
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adapters.begun import rest_of
-from adapters.response_cache import Answer, Key, ResponseCache
+from adapters.response_cache import Answer, Key
 from adapters.wiring import Kontor
 from api.answer_headers import REQUEST_ID, always, request_id_of
-from api.security import viewer_of
+from api.security import Viewer, still_good, viewer_of
 
 QUESTION_BYTES_MAX: Final = 16_384
 ACCEPT_BYTES_MAX: Final = 256
@@ -63,7 +63,7 @@ class FirstLook:
         message = await _soon(receive)
         if message is None:
             return receive
-        answer = _kept(viewer, headers, message, responses)
+        answer = _kept(viewer, headers, message, kontor)
         if answer is _NOTHING:
             return _again(message, receive)
         own = always(request_id_of(headers.get(_ID, b"")), scope["scheme"]) + self._varies
@@ -93,7 +93,7 @@ class CachedAnswers:
             await self._app(scope, receive, send)
             return
         message = await receive()
-        answer = _kept(viewer, headers, message, responses)
+        answer = _kept(viewer, headers, message, kontor)
         if answer is not _NOTHING:
             await _send(send, answer, headers.get(b"if-none-match", b""), [])
             return
@@ -119,27 +119,29 @@ async def _soon(receive: Receive) -> Message | None:
     return None
 
 
-def _viewer(headers: Mapping[bytes, bytes], kontor: Kontor) -> str | None:
+def _viewer(headers: Mapping[bytes, bytes], kontor: Kontor) -> Viewer | None:
     """Who asks; None for what is not kept."""
     if headers.keys() & _FRESHNESS:
         return None
     return viewer_of(headers.get(b"authorization"), kontor.access_tokens)
 
 
-def _key(viewer: str, headers: Mapping[bytes, bytes], message: Message) -> Key | None:
+def _key(viewer: Viewer, headers: Mapping[bytes, bytes], message: Message) -> Key | None:
     """None for a question that is not whole, or too large."""
     body: bytes = message.get("body", b"")
     accept = headers.get(b"accept", b"")
     if message.get("more_body") or not 0 < len(body) <= QUESTION_BYTES_MAX or len(accept) > ACCEPT_BYTES_MAX:
         return None
-    return (viewer, body, accept)
+    return (viewer.text, body, accept)
 
 
-def _kept(viewer: str, headers: Mapping[bytes, bytes], message: Message, responses: ResponseCache) -> Answer:
-    """What is kept and still true, now that the question is there; _NOTHING without. Nothing is awaited from here to
-    the answer."""
-    key = _key(viewer, headers, message)
-    found = responses.answer(key) if key is not None and responses.trusted else None
+def _kept(viewer: Viewer, headers: Mapping[bytes, bytes], message: Message, kontor: Kontor) -> Answer:
+    """What is kept and still true, now that the question is there; _NOTHING without, and for a token that has become
+    void meanwhile. Nothing is awaited from here to the answer."""
+    key, responses = _key(viewer, headers, message), kontor.responses
+    if key is None or not responses.trusted or not still_good(viewer, kontor.access_tokens):
+        return _NOTHING
+    found = responses.answer(key)
     return _NOTHING if found is None else found
 
 

@@ -13,6 +13,16 @@ from commands.account_recovery import (
     reset_password,
     verify_email,
 )
+from commands.administration import (
+    EndSessions,
+    ResetMfa,
+    ResumeUser,
+    SuspendUser,
+    end_sessions,
+    reset_mfa,
+    resume_user,
+    suspend_user,
+)
 from commands.catalogue import (
     AddProduct,
     PublishProduct,
@@ -139,6 +149,10 @@ COMMANDS: Final = {
         Command(GrantRole, grant_role, admin, door=PLAIN),
         Command(RevokeRole, revoke_role, admin, door=PLAIN),
         Command(EraseUser, erase_user, signed_in, door=PLAIN),
+        Command(SuspendUser, suspend_user, admin, door=PLAIN),
+        Command(ResumeUser, resume_user, admin, door=PLAIN),
+        Command(EndSessions, end_sessions, admin, door=PLAIN),
+        Command(ResetMfa, reset_mfa, admin, door=PLAIN),
         Command(AddCategory, add_category, staff, door=PLAIN),
         Command(UpdateCategory, update_category, staff, door=PLAIN),
         Command(RemoveCategory, remove_category, staff, door=PLAIN),

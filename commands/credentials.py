@@ -85,10 +85,12 @@ async def confirm_mfa(command: ConfirmMfa, work: Work) -> Result:
 
 
 async def disable_mfa(command: DisableMfa, work: Work) -> Result:
-    """Raises MfaInvalid; nothing happens without a second factor."""
+    """Raises MfaInvalid, or IllegalTransition for a role that needs the second factor; nothing happens without one."""
     user = await own_account(work)
     if not user.mfa_enabled:
         return Result(user)
+    if needing := sorted(work.ports.factor_required.intersection(user.roles)):
+        raise IllegalTransition(f"The role {needing[0]} needs a second factor; set up another instead of none.")
     if not await work.ports.mfa.take(user.id, command.code, now=work.now):
         raise wrong_code("code")
     user.disable_mfa(reason="given up by its owner", now=work.now)

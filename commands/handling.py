@@ -35,6 +35,7 @@ from commands.actors import (
 from commands.doors import UNDECLARED, Door, require_declared
 from commands.ports import Append, CommandRepeated, Ports, StoredCommand, StreamHead, VersionConflict
 from commands.requests import request_digest, require_storable
+from commands.rights import acts_as_admin, rely, require_admin
 from domain.errors import (
     Conflict,
     DomainError,
@@ -76,6 +77,7 @@ class Work:
     command_id: UUID  # the same in every attempt
     heads: dict[UUID, StreamHead] = field(default_factory=dict)
     causes: dict[tuple[UUID, int], UUID] = field(default_factory=dict)
+    relies_on: UUID | None = None  # the account whose rights were asked, see `commands.rights`
     _aggregates: dict[UUID, Aggregate] = field(default_factory=dict)
 
     async def load(self, kind: type[A], aggregate_id: UUID) -> A | None:
@@ -106,6 +108,16 @@ class Work:
     def touched(self) -> set[UUID]:
         """The streams that were loaded or made."""
         return set(self._aggregates)
+
+    @property
+    def decided(self) -> bool:
+        """Is there anything to save?"""
+        return any(aggregate.pending_events for aggregate in self._aggregates.values())
+
+    def found(self, kind: type[A], aggregate_id: UUID) -> A | None:
+        """The aggregate as it was loaded last; None for one that was not."""
+        aggregate = self._aggregates.get(aggregate_id)
+        return aggregate if isinstance(aggregate, kind) else None
 
     def collect_events(self) -> list[Any]:
         return [event for aggregate in self._aggregates.values() for event in aggregate.collect_events()]
@@ -226,6 +238,9 @@ class Pipeline:
             keyed,
         )
         with self._ports.meter.measured(command.name):
+            if acts_as_admin(command.permission, actor):
+                # Before a repeated command is answered as well.
+                await require_admin(Work(self._ports, actor, self._ports.clock.now(), command_id))
             if not keyed:
                 return await self._decide(execution)
             async with self._one_of(command_id):
@@ -254,6 +269,8 @@ class Pipeline:
     async def _handled(self, execution: _Execution, work: Work) -> Result:
         """Raises CommandRepeated when what the handler refuses is the work of this very command, which another
         process has executed meanwhile."""
+        if acts_as_admin(execution.command.permission, work.actor):
+            await require_admin(work)
         try:
             return await execution.command.handler(execution.request, work)
         except DomainError as refusal:
@@ -290,6 +307,7 @@ class Pipeline:
     async def _save(self, execution: _Execution, work: Work, result: Result) -> Outcome:
         aggregate, (subject_id, version) = result.aggregate, _subject(result, execution.command_id)
         heads: tuple[StreamHead, ...] = tuple(work.heads.values())
+        rely(work, execution.command.name, subject_id)
         events = work.collect_events()
         # Without events there is nothing to keep, unless the caller may ask again for the same answer.
         if events or execution.keyed:
@@ -306,6 +324,7 @@ class Pipeline:
                 correlations=execution.correlations,
             )
             heads = await self._ports.store.append(append) or heads
+            self._ports.void_tokens.note(events)
         if result.after is not None:
             await result.after()
         if result.refusal is not None:

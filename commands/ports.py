@@ -15,6 +15,7 @@ from eventsourcing.domain import Aggregate
 from domain.disclosure import Secret
 from domain.identity import EmailClaimId
 from domain.money import Money
+from domain.users import Role
 
 PendingEvent = Any  # the library's CanMutateAggregate[UUID]; its generic protocol adds nothing here
 
@@ -124,10 +125,18 @@ class Sessions(Protocol):
         """The user's sessions that are neither ended nor expired."""
 
     async def end(self, session_ids: Iterable[UUID], *, now: datetime) -> None:
-        """End these. Access tokens that are out stay good for the rest of their short life. Safe to repeat."""
+        """End these: no access token is made from them any more. Safe to repeat."""
 
     async def destroy(self, user_id: UUID) -> None:
         """Nothing is known of the user's sessions any more. Safe to repeat."""
+
+
+class VoidTokens(Protocol):
+    """The access tokens that are void before they expire, as this process knows them."""
+
+    def note(self, events: Iterable[PendingEvent]) -> None:
+        """What these events, which are stored, take away counts in this process from now on; in the others within
+        the time that they need to read the log."""
 
 
 class Mfa(Protocol):
@@ -355,6 +364,7 @@ class Ports:
     personal_data: PersonalData
     credentials: Credentials
     sessions: Sessions
+    void_tokens: VoidTokens
     mfa: Mfa
     webhook_secrets: WebhookSecrets
     webhook_tests: WebhookTests
@@ -364,5 +374,6 @@ class Ports:
     clock: Clock
     ids: Ids
     meter: Meter
+    factor_required: frozenset[Role]  # the roles that count only with a second factor
     payment_provider: str | None  # the name of who is asked for the money of orders; None where nobody is
     digest_key: bytes  # keys the digest of a command's content, which may hold a password

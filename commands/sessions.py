@@ -12,7 +12,7 @@ from commands.credentials import wrong_code
 from commands.handling import Result, Work
 from commands.users import address_id, own_account
 from domain.disclosure import KeepsSecrets, Personal, Secret
-from domain.errors import BadCredentials, DomainError, MfaRequired
+from domain.errors import AccountSuspended, BadCredentials, DomainError, MfaRequired
 from domain.users import EmailClaim, User
 
 
@@ -34,8 +34,8 @@ class SignOut:
 
 
 async def sign_in(command: SignIn, work: Work) -> Result:
-    """Raises BadCredentials, MfaRequired or MfaInvalid, after recording it for an account that exists; who has no
-    account learns it as slowly as who has one."""
+    """Raises BadCredentials, MfaRequired, MfaInvalid or AccountSuspended, after recording it for an account that
+    exists; who has no account learns it as slowly as who has one."""
     claim = await work.load(EmailClaim, address_id(command.email.strip().lower(), work))
     user_id = claim.user_id if claim else None
     good = await work.ports.credentials.verify(user_id, command.password)
@@ -54,6 +54,9 @@ async def sign_in(command: SignIn, work: Work) -> Result:
     if user.mfa_enabled and not await work.ports.mfa.take(user.id, command.mfa_code or Secret(""), now=work.now):
         user.refuse_sign_in(reason="wrong second factor", now=work.now)
         return Result(user, refusal=wrong_code("mfaCode"))
+    if user.suspended:
+        user.refuse_sign_in(reason="suspended", now=work.now)
+        return Result(user, refusal=AccountSuspended("This account is suspended; ask the shop why."))
     session_id, refresh_token = await work.ports.sessions.open(user.id, user_agent=command.user_agent, now=work.now)
     user.sign_in(session_id=session_id, now=work.now)
     return Result(user, secret={"session_id": str(session_id), "refresh_token": refresh_token})

@@ -15,6 +15,7 @@ import structlog
 
 from commands.handling import Result, Work
 from commands.passwords import require_strong
+from commands.rights import require_admin
 from domain.disclosure import KeepsSecrets, Personal, Secret
 from domain.errors import AlreadyExists, Forbidden, IllegalTransition, Invalid, NotFound
 from domain.identity import EmailClaimId, UserId, email_claim_id
@@ -127,13 +128,18 @@ async def revoke_role(command: RevokeRole, work: Work) -> Result:
 
 
 async def erase_user(command: EraseUser, work: Work) -> Result:
-    """Raises NotFound, also for somebody else's account unless the actor is ADMIN. The worker destroys what belongs
+    """Raises NotFound, also for somebody else's account unless the actor is ADMIN, and IllegalTransition for one's own
+    while one is ADMIN: somebody has to stay who can grant. The worker destroys what belongs
     to the account for certain; here it is only sooner. The second time nothing is left to do."""
-    if command.user_id != work.actor.user_id and Role.ADMIN not in work.actor.roles:
-        raise NotFound(f"There is no user {command.user_id}.", field=("userId",))
+    if command.user_id != work.actor.user_id:
+        if Role.ADMIN not in work.actor.roles:
+            raise NotFound(f"There is no user {command.user_id}.", field=("userId",))
+        await require_admin(work)
     user = await account(command.user_id, work)
     if user.erased:
         return Result(user)
+    if Role.ADMIN in user.roles and command.user_id == work.actor.user_id:
+        raise IllegalTransition("You are ADMIN: have another ADMIN revoke that role first.", field=("userId",))
     (email,) = await work.ports.personal_data.open([(user.id, user.email)])
     await _release(email, user, work)
     user.erase(by=work.actor.name, now=work.now)

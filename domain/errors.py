@@ -64,6 +64,12 @@ class BadCredentials(DomainError):
     code = "BAD_CREDENTIALS"
 
 
+class AccountSuspended(DomainError):
+    """Password and code are right, and the account is suspended; told to nobody else."""
+
+    code = "ACCOUNT_SUSPENDED"
+
+
 class MfaRequired(DomainError):
     """The account has a second factor and no code came with the password."""
 

@@ -28,6 +28,16 @@ class Role(StrEnum):
     INTEGRATOR = "INTEGRATOR"
 
 
+class SuspensionReason(StrEnum):
+    """Why an account is suspended; a choice and no text, so that nothing about a person stands in the log."""
+
+    ABUSE = "ABUSE"
+    FRAUD = "FRAUD"
+    SECURITY = "SECURITY"
+    REQUESTED = "REQUESTED"
+    OTHER = "OTHER"
+
+
 class User(Aggregate):
     """A person with an account."""
 
@@ -45,6 +55,7 @@ class User(Aggregate):
         def apply(self, aggregate: User) -> None:
             aggregate.email, aggregate.name, aggregate.roles = self.email, self.name, self.roles
             aggregate.mfa_enabled, aggregate.email_verified, aggregate.erased = False, False, False
+            aggregate.suspended_at = None
 
     class ProfileUpdated(Aggregate.Event):
         TOPIC = "user.profile_updated"
@@ -131,6 +142,33 @@ class User(Aggregate):
             """Version 1 did not say which: whatever was open by then may have ended."""
             state |= {"session_ids": None, "before": state["timestamp"], "kept": None}
 
+    class Suspended(Aggregate.Event):
+        """Nobody signs in until it is resumed."""
+
+        TOPIC = "user.suspended"
+        AUDIENCE = Audience.SECURITY
+        reason: SuspensionReason
+        by: str
+
+        def apply(self, aggregate: User) -> None:
+            aggregate.suspended_at = self.timestamp
+
+    class Resumed(Aggregate.Event):
+        TOPIC = "user.resumed"
+        AUDIENCE = Audience.SECURITY
+        by: str
+
+        def apply(self, aggregate: User) -> None:
+            aggregate.suspended_at = None
+
+    class AdminActed(Aggregate.Event):
+        """The owner acted as ADMIN on somebody's account, and was ADMIN then; see `commands.rights`."""
+
+        TOPIC = "user.admin_acted"
+        AUDIENCE = Audience.SECURITY
+        command: str
+        subject_id: UUID
+
     class EmailVerified(Aggregate.Event):
         """The owner has read a mail to the present address."""
 
@@ -155,9 +193,14 @@ class User(Aggregate):
     mfa_enabled: bool
     email_verified: bool
     erased: bool
+    suspended_at: datetime | None
 
     def __init__(self) -> None:
         """State comes from events alone; see `Created.apply`."""
+
+    @property
+    def suspended(self) -> bool:
+        return self.suspended_at is not None
 
     @classmethod
     def register(
@@ -219,6 +262,30 @@ class User(Aggregate):
         self._require_account()
         if self.mfa_enabled:
             self.trigger_event(self.MfaDisabled, timestamp=now, reason=reason)
+
+    def suspend(self, *, reason: SuspensionReason, by: str, now: datetime) -> None:
+        """Nobody signs in any more, and every session ends; nothing happens the second time."""
+        self._require_account()
+        if not self.suspended:
+            self.trigger_event(self.Suspended, timestamp=now, reason=reason, by=by)
+            self.revoke_sessions(reason="suspended", now=now)
+
+    def resume(self, *, by: str, now: datetime) -> None:
+        """Its owner may sign in again; nothing happens when it is not suspended."""
+        self._require_account()
+        if self.suspended:
+            self.trigger_event(self.Resumed, timestamp=now, by=by)
+
+    def reset_mfa(self, *, now: datetime) -> None:
+        """The password is enough, and every session ends; nothing happens without a second factor."""
+        if self.mfa_enabled:
+            self.disable_mfa(reason="reset by an administrator", now=now)
+            self.revoke_sessions(reason="second factor reset", now=now)
+
+    def act(self, *, command: str, subject_id: UUID, now: datetime) -> None:
+        """The owner acted as ADMIN."""
+        self._require_account()
+        self.trigger_event(self.AdminActed, timestamp=now, command=command, subject_id=subject_id)
 
     def verify_email(self, *, now: datetime) -> None:
         """The present address is the owner's; nothing happens when that is known."""

@@ -11,6 +11,7 @@ import msgspec
 from adapters.deliveries_plan import Stretch
 from adapters.log import LogRecord
 from adapters.wiring import Kontor
+from commands.rights import present_roles
 from domain import FIELD_AUDIENCES, RESTRICTED_TYPES, may_read, readable_fields
 from domain.users import Role, User
 from domain.webhooks import WebhookEndpoint
@@ -19,9 +20,9 @@ NO_ROLES: Final[frozenset[Role]] = frozenset()
 
 
 async def owner_roles(kontor: Kontor, endpoint: WebhookEndpoint) -> frozenset[Role]:
-    """None at all for an account that is not there, or was erased."""
+    """None at all for an account that is not there, was erased or is suspended."""
     owner = (await kontor.store.load([endpoint.owner_id])).get(endpoint.owner_id, (None,))[0]
-    return frozenset(owner.roles) if isinstance(owner, User) else NO_ROLES
+    return frozenset(present_roles(owner)) if isinstance(owner, User) else NO_ROLES
 
 
 async def readable(kontor: Kontor, planned: Sequence[tuple[Stretch, LogRecord]]) -> list[tuple[Stretch, LogRecord]]:
@@ -51,5 +52,5 @@ async def _roles_by_endpoint(kontor: Kontor, endpoint_ids: Sequence[UUID]) -> di
     endpoints = [each for each, _ in (await kontor.store.load(endpoint_ids)).values()]
     owner_of = {each.id: each.owner_id for each in endpoints if isinstance(each, WebhookEndpoint)}
     owners = await kontor.store.load(sorted(set(owner_of.values())))
-    roles = {each.id: frozenset(each.roles) for each, _ in owners.values() if isinstance(each, User)}
+    roles = {each.id: frozenset(present_roles(each)) for each, _ in owners.values() if isinstance(each, User)}
     return {endpoint_id: roles.get(owner_id, NO_ROLES) for endpoint_id, owner_id in owner_of.items()}

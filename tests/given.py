@@ -89,6 +89,11 @@ class InMemory:
         outcome = await self.execute(RegisterUser(email=email, name="Ada", password=PASSWORD))
         return Actor.user(outcome.aggregate_id, [Role.CUSTOMER])
 
+    async def admin(self, email: str = "grace@example.com") -> Actor:
+        """An ADMIN whose account says so, as it is asked with every command for ADMIN."""
+        register = RegisterUser(email=email, name="Grace", password=PASSWORD, roles=(Role.CUSTOMER, Role.ADMIN))
+        return Actor.user((await self.execute(register)).aggregate_id, [Role.CUSTOMER, Role.ADMIN])
+
     async def placed(self, actor: Actor, *lines: tuple[str, int], **more: Any) -> OrderId:
         """A PENDING order of (SKU, quantity) lines."""
         return OrderId((await self.execute(order_of(*lines, **more), actor)).aggregate_id)

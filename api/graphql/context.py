@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from typing import TypeVar
 from uuid import UUID
@@ -22,6 +21,7 @@ from adapters.effects_ledger import State
 from adapters.personal_data import KEYS_TABLE
 from adapters.redis_views import REFILL_S
 from adapters.response_cache import MadeOf
+from adapters.void_tokens import Claims, TokensUnchecked
 from adapters.wiring import Kontor
 from api.answer_headers import correlation_of
 from api.cached_answers import Asked
@@ -29,9 +29,10 @@ from api.client_address import UNKNOWN, client_address, networks
 from api.graphql.allowance import Allowance
 from api.graphql.consistency import Freshness
 from api.graphql.loading import Loader
-from api.security import actor_of
+from api.security import caller_of
 from commands.handling import ANONYMOUS, Actor
 from domain.errors import Invalid, NotFound, Unauthenticated
+from domain.users import User
 from projections.catalogue import CATALOGUE, ProductRow
 from projections.categories import CATEGORIES, CategoryRow
 from projections.inventory import STOCK, StockRow
@@ -77,7 +78,7 @@ class RequestContext(BaseContext):
         self.made_of: MadeOf | None = None  # notes what is read, of rows alone; see `tried`
         self.may_be_kept: MadeOf | None = None  # the answer, and what it was made from
         self.over_socket = False
-        self.good_until: datetime | None = None  # when the actor of a WebSocket has to say again who it is
+        self.claims: Claims | None = None  # of the token with which a WebSocket was opened
         self.renew()
 
     def renew(self) -> None:
@@ -88,6 +89,7 @@ class RequestContext(BaseContext):
         self.orders: Loader[UUID, OrderRow] = self._loader(ORDERS)
         self.payments: Loader[UUID, PaymentRow] = self._loader(PAYMENTS)
         self.users: Loader[UUID, UserRow] = self._loader(USERS)
+        self.accounts: Loader[UUID, User] = Loader(self._accounts)
         self._deliveries: dict[tuple[int, tuple[State, ...]], Loader[UUID, list[Delivery]]] = {}
         self.opened: Loader[tuple[UUID, str], str | None] = Loader(self._open)
 
@@ -131,6 +133,11 @@ class RequestContext(BaseContext):
     def _loader(self, view: View[R]) -> Loader[UUID, R]:
         return Loader(partial(self.rows, view))
 
+    async def _accounts(self, ids: Sequence[UUID]) -> dict[UUID, User]:
+        """Those that exist, as the log has them."""
+        loaded = await self.kontor.store.load(list(ids))
+        return {user_id: user for user_id, (user, _) in loaded.items() if isinstance(user, User)}
+
     async def _open(self, tokens: list[tuple[UUID, str]]) -> dict[tuple[UUID, str], str | None]:
         if self.made_of is not None:
             self.made_of.rows(KEYS_TABLE, [person_id for person_id, _ in tokens])
@@ -147,9 +154,9 @@ async def request_context(connection: HTTPConnection) -> RequestContext:
     refusal: Exception | None = None
     actor, session_id, freshness = ANONYMOUS, None, Freshness(kontor.positions, kontor.reads)
     try:
-        actor, session_id = actor_of(headers.get("authorization"), kontor.access_tokens)
+        actor, session_id, _ = await caller_of(headers.get("authorization"), kontor)
         freshness = Freshness.asked_by(headers, kontor.positions, kontor.reads)
-    except (Unauthenticated, Invalid) as error:
+    except (Unauthenticated, Invalid, TokensUnchecked) as error:
         refusal = error
     address = client_address(connection, networks(kontor.settings.trusted_proxies))
     context = RequestContext(

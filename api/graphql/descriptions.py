@@ -35,7 +35,7 @@ ARGUMENTS: Final = {
     "orderId": "The order's id.",
     "parentId": "The category above.",
     "productId": "The product's id.",
-    "reason": "Why; for the customer and the history.",
+    "reason": "Why; for the history, and for whom it concerns.",
     "refreshToken": "The newest refresh token, good once.",
     "role": "The role.",
     "search": "What to look for.",
@@ -55,6 +55,13 @@ ARGUMENTS: Final = {
 }
 
 ENUM_VALUES: Final = {
+    "SuspensionReason": {
+        "ABUSE": "It is used against the rules.",
+        "FRAUD": "It is used to deceive, or to pay with what is another's.",
+        "SECURITY": "Somebody else may have it.",
+        "REQUESTED": "Its owner has asked for it.",
+        "OTHER": "Another reason, which is kept elsewhere.",
+    },
     "Role": {
         "CUSTOMER": "Sees and orders products, and sees the own orders.",
         "STAFF": "Runs the shop: catalogue, stock, all orders and accounts.",
@@ -109,6 +116,7 @@ ENUM_VALUES: Final = {
         "BAD_CREDENTIALS": "E-mail address and password do not belong together.",
         "MFA_REQUIRED": "The account needs a code of its second factor too.",
         "MFA_INVALID": "The code is not the account's, or was used before.",
+        "ACCOUNT_SUSPENDED": "Password and code are right, and the account is suspended.",
         "TOKEN_REUSED": "A refresh token was used a second time; its session was ended.",
         "WEAK_PASSWORD": "The password is too short, too long, or the e-mail address.",
         "RATE_LIMITED": "Asked too often; try again later. Reserved: nothing answers with it yet.",

@@ -17,6 +17,7 @@ from psycopg_pool import PoolTimeout, TooManyRequests
 
 from adapters.event_codec import WrittenByNewerCode
 from adapters.group_commit import StoreUnavailable
+from adapters.void_tokens import TokensUnchecked
 from commands.ports import Overloaded
 from domain.errors import DomainError, Forbidden, Unauthenticated
 
@@ -43,6 +44,7 @@ _CODES: Final[tuple[tuple[type[Exception], str], ...]] = (
     (StaleRead, "STALE_READ"),
     (Overloaded, "UNAVAILABLE"),
     (StoreUnavailable, "UNAVAILABLE"),
+    (TokensUnchecked, "UNAVAILABLE"),
     (WrittenByNewerCode, "UNAVAILABLE"),
 )
 _SUGGESTION: Final = re.compile(r" Did you mean .*", re.DOTALL)

@@ -38,6 +38,7 @@ class UserErrorCode(Enum):
     TOKEN_REUSED = "TOKEN_REUSED"  # noqa: S105  # a code, not a secret
     WEAK_PASSWORD = "WEAK_PASSWORD"  # noqa: S105  # a code, not a secret
     RATE_LIMITED = "RATE_LIMITED"
+    ACCOUNT_SUSPENDED = "ACCOUNT_SUSPENDED"
 
 
 @strawberry.type(description="What a person can correct.")

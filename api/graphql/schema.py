@@ -21,6 +21,7 @@ from strawberry.types import ExecutionContext
 from strawberry.types.graphql import OperationType
 
 from api.graphql.account_recovery import AccountRecoveryMutation
+from api.graphql.administration import AdministrationMutation
 from api.graphql.catalogue import CatalogueMutation, CatalogueQuery, product_by_id
 from api.graphql.categories import CategoriesMutation, CategoriesQuery, category_by_id
 from api.graphql.context import Info, RequestContext, parsed_id
@@ -79,6 +80,7 @@ class Mutation(
     SessionsMutation,
     UsersMutation,
     CredentialsMutation,
+    AdministrationMutation,
     AccountRecoveryMutation,
     CatalogueMutation,
     CategoriesMutation,
@@ -134,7 +136,7 @@ class KontorSchema(strawberry.Schema):
 
     async def stream(self, *args: Any, **more: Any) -> Any:
         """See `api.graphql.sockets.told`."""
-        return told(await super().stream(*args, **more))
+        return told(await super().stream(*args, **more), more["context_value"])
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
         """Nothing here."""

@@ -13,13 +13,14 @@ from api.graphql.context import Info, RequestContext, parsed_id
 from api.graphql.receipts import OkPayload, UserError, answered
 from api.graphql.resolvers import resolver
 from api.graphql.users import User
+from api.security import access_token_for
 from api.throttling import RefreshTokens, throttled
 from commands.doors import PLAIN
 from commands.handling import signed_in
 from commands.sessions import SignIn, SignOut
 from domain import users as domain
 from domain.disclosure import Secret, hidden_repr
-from domain.errors import BadCredentials, DomainError
+from domain.errors import AccountSuspended, BadCredentials, DomainError
 
 NO_SESSION: Final = UUID(int=0)
 
@@ -61,8 +62,7 @@ def signed_in_payload(
     context: RequestContext, user: domain.User, *, session_id: UUID, refresh_token: str
 ) -> SignInPayload:
     """The account with a fresh pair of tokens."""
-    kontor = context.kontor
-    access_token = kontor.access_tokens.issue(user.id, user.roles, session_id, now=kontor.ports.clock.now())
+    access_token = access_token_for(user, session_id, context.kontor)
     tokens = Tokens(access_token=access_token, refresh_token=refresh_token, expires_in=ACCESS_TOKEN_S)
     return SignInPayload(ok=True, user_errors=[], tokens=tokens, user=User.of_aggregate(user))
 
@@ -120,6 +120,8 @@ class SessionsMutation:
             user = (await context.kontor.store.load([user_id])).get(user_id, (None, None))[0]
             if not isinstance(user, domain.User) or user.erased:
                 raise BadCredentials("The account of this refresh token does not exist any more; register anew.")
+            if user.suspended:
+                raise AccountSuspended("This account is suspended; ask the shop why.")
         except DomainError as error:
             return SignInPayload(ok=False, user_errors=[UserError.of(error)], tokens=None, user=None)
         return signed_in_payload(context, user, session_id=session_id, refresh_token=fresh)

@@ -1,21 +1,23 @@
 """GraphQL over WebSocket: `graphql-transport-ws`, and only subscriptions.
 
 Who connects says who it is in `connection_init` (`authorization`, as in the header) or in the header, and is served
-until the access token expires; then the connection is closed with 4403, and the client comes back with a new one.
+until the access token expires or becomes void; then the connection is closed with 4403, and the client comes back with
+a new one. Before each item is sent it is asked whether the token is still good.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final, cast
 
 import structlog
-from graphql import GraphQLError
+from graphql import ExecutionResult, GraphQLError
 from starlette.responses import PlainTextResponse
 from starlette.websockets import WebSocketDisconnect, WebSocketDisconnected
 from strawberry.asgi import ASGIWebSocketAdapter
@@ -32,10 +34,11 @@ from strawberry.types.graphql import OperationType
 from strawberry.types.unset import UNSET
 
 from adapters.metrics import SOCKETS
+from adapters.void_tokens import Claims, TokensUnchecked
 from api.graphql.consistency import Freshness
 from api.graphql.context import RequestContext
 from api.graphql.errors import formatted
-from api.security import actor_of, good_until
+from api.security import caller_of
 from domain.errors import Invalid, Unauthenticated
 
 log = structlog.get_logger()
@@ -43,7 +46,10 @@ log = structlog.get_logger()
 MESSAGE_BYTES_MAX: Final = 65_536
 ID_LENGTH_MAX: Final = 64
 FORBIDDEN: Final = 4403  # clients of the protocol come back after it, which they do not after 4401
-EXPIRED: Final = "The access token has expired: connect with a new one and go on with since"
+# At most 123 bytes each, as the protocol has it.
+EXPIRED: Final = "The access token has expired: connect with a new one, and go on by since"
+VOID: Final = "The rights of the access token were taken away: refresh it and connect again, or sign in"
+CHECK_S_MAX: Final = 60.0  # an item waits as long for the list of void tokens; a restart of the database takes less
 # For uvicorn. Compression would keep a quarter of a megabyte for every connection; a client that answers no ping and
 # reads nothing is gone after 40 s.
 SERVING: Final[Mapping[str, Any]] = {
@@ -100,9 +106,9 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[RequestContext, None]):
     async def handle_connection_init(self, message: ConnectionInitMessage) -> None:
         """Closes the connection, with 4403, unless the token is good; and again when it is not any more."""
         await super().handle_connection_init(message)
-        until = self.context.good_until
-        if self.connection_acknowledged and until is not None and self._expiry is None:
-            self._expiry = asyncio.create_task(self._close_at(until), name="socket-expiry")
+        claims = self.context.claims
+        if self.connection_acknowledged and claims is not None and self._expiry is None:
+            self._expiry = asyncio.create_task(self._close_after(claims), name="socket-expiry")
 
     async def shutdown(self) -> None:
         """Ends every subscription and waits for that."""
@@ -116,13 +122,16 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[RequestContext, None]):
         if not isinstance(error, exceptions.WebSocketDisconnected):
             log.error("subscription_failed", exc_info=error)
 
-    async def _close_at(self, until: datetime) -> None:
-        await asyncio.sleep(max(0.0, (until - datetime.now(UTC)).total_seconds()))
+    async def _close_after(self, claims: Claims) -> None:
+        """Close the connection when its token expires or becomes void."""
+        reason = EXPIRED
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, claims.expires_at - time.time())):
+                await self.context.kontor.void_tokens.until_void(claims)
+                reason = VOID
         for operation_id in list(self.operations):
             await self.cleanup_operation(operation_id)
-        await self.websocket.close(
-            FORBIDDEN, "The access token has expired: connect with a new one, and go on by since"
-        )
+        await self.websocket.close(FORBIDDEN, reason)
 
 
 class SocketRouter(GraphQLRouter[RequestContext, None]):
@@ -182,9 +191,8 @@ class SocketRouter(GraphQLRouter[RequestContext, None]):
         try:
             if not isinstance(authorization, str | None):
                 raise Unauthenticated("authorization is no text.")
-            context.actor, context.session_id = actor_of(authorization, kontor.access_tokens)
-            context.good_until = good_until(authorization, kontor.access_tokens)
-        except Unauthenticated as error:
+            context.actor, context.session_id, context.claims = await caller_of(authorization, kontor)
+        except (Unauthenticated, TokensUnchecked) as error:
             raise ConnectionRejectionError from error
         # What else the handshake's headers asked for is about one request, which this is not.
         context.refusal, context.freshness = None, Freshness(kontor.positions, kontor.reads)
@@ -206,16 +214,38 @@ class OverSocket(SchemaExtension):
         yield
 
 
-async def told(results: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
-    """The results of an operation with what of their errors may be told; what an extension raised is one of them."""
+async def told(results: AsyncGenerator[Any, None], context: RequestContext) -> AsyncGenerator[Any, None]:
+    """The results of an operation with what of their errors may be told; what an extension raised is one of them. The
+    last one says so when the token of the connection is no longer good."""
     try:
         async with aclosing(results):
             async for result in results:
+                if (refused := await _refused(context)) is not None:
+                    yield ExecutionResult(data=None, errors=_public([refused]))
+                    return
                 if result.errors:
                     result.errors = _public(result.errors)
                 yield result
     except GraphQLError as error:
         yield PreExecutionError(data=None, errors=_public([error]))
+
+
+async def _refused(context: RequestContext) -> GraphQLError | None:
+    """Why the connection is served no longer; None while its token is good. While that is not known, it is waited for,
+    CHECK_S_MAX at most."""
+    claims, kontor = context.claims, context.kontor
+    if claims is None:
+        return None
+    give_up_at = time.monotonic() + CHECK_S_MAX
+    while True:
+        try:
+            await kontor.void_tokens.heard()
+            kontor.access_tokens.require_good(claims)
+        except (Unauthenticated, TokensUnchecked) as error:
+            if isinstance(error, TokensUnchecked) and time.monotonic() < give_up_at:
+                continue
+            return GraphQLError(str(error), original_error=error)
+        return None
 
 
 def _public(errors: list[GraphQLError]) -> list[GraphQLError]:

@@ -56,6 +56,12 @@ class User(Node):
         """Opened now; batched."""
         return await info.context.opened.load((UUID(self.id), self.name_sealed)) or ERASED
 
+    @resolver("Since when nobody can sign in to it; null while it is not suspended.")
+    async def suspended_at(self, info: Info) -> datetime | None:
+        """As the log has it; batched."""
+        user = await info.context.accounts.load(UUID(self.id))
+        return None if user is None else user.suspended_at
+
     @resolver("Their orders, newest first.")
     async def orders(
         self, info: Info, first: int | None = 20, after: str | None = None

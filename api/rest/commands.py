@@ -23,7 +23,7 @@ from api.graphql.allowance import Allowance
 from api.graphql.cost import MUTATION
 from api.rest import problems
 from api.rest.forms import PUBLIC, command_of, form_of, json_schema
-from api.security import actor_of
+from api.security import access_token_for, caller_of
 from api.throttling import throttled
 from commands.handling import Command, Outcome
 from commands.sessions import SignIn
@@ -74,9 +74,7 @@ def receipt_of(kontor: Kontor, request: Any, outcome: Outcome) -> Receipt:
     """What the caller is told."""
     secret = dict(outcome.secret)
     if isinstance(request, SignIn) and isinstance(outcome.aggregate, User):
-        user = outcome.aggregate
-        session_id, now = UUID(secret["session_id"]), kontor.ports.clock.now()
-        secret["access_token"] = kontor.access_tokens.issue(user.id, user.roles, session_id, now=now)
+        secret["access_token"] = access_token_for(outcome.aggregate, UUID(secret["session_id"]), kontor)
         secret["expires_in"] = str(ACCESS_TOKEN_S)
     return Receipt(
         command_id=str(outcome.command_id),
@@ -97,7 +95,7 @@ def _endpoint(command: Command) -> Callable[..., Coroutine[Any, Any, Receipt]]:
         idempotency_key: Annotated[str | None, Header(description="Makes repeating safe.")] = None,
     ) -> Receipt:
         kontor: Kontor = request.app.state.kontor
-        actor, _ = actor_of(authorization, kontor.access_tokens)
+        actor = (await caller_of(authorization, kontor)).actor
         wanted = command_of(command.request, body)
         address = client_address(request, networks(kontor.settings.trusted_proxies))
         await _charged(Allowance.of(kontor, actor, address))

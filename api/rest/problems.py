@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 
 from adapters.event_codec import WrittenByNewerCode
 from adapters.group_commit import StoreUnavailable
+from adapters.void_tokens import TokensUnchecked
 from commands.ports import Overloaded
 from domain.errors import DomainError, Forbidden, RateLimited, Unauthenticated
 
@@ -31,6 +32,7 @@ _STATUS: Final = {
     "MFA_REQUIRED": 401,
     "MFA_INVALID": 401,
     "TOKEN_REUSED": 401,
+    "ACCOUNT_SUSPENDED": 403,
     "CONFLICT": 409,
     "ALREADY_EXISTS": 409,
     "INSUFFICIENT_STOCK": 409,
@@ -39,7 +41,7 @@ _STATUS: Final = {
     "IDEMPOTENCY_PREVIOUS_FAILED": 409,
     "RATE_LIMITED": 429,
 }
-_TELL_WHY: Final = (Overloaded, StoreUnavailable, WrittenByNewerCode)
+_TELL_WHY: Final = (Overloaded, StoreUnavailable, TokensUnchecked, WrittenByNewerCode)
 _UNAVAILABLE: Final = (*_TELL_WHY, OperationalError, PoolTimeout, TooManyRequests)
 
 

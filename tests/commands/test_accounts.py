@@ -27,7 +27,7 @@ from domain.errors import (
 )
 from domain.identity import UserId
 from domain.users import Role, User
-from tests.given import ADMIN, PASSWORD, STAFF, SYSTEM, InMemory
+from tests.given import PASSWORD, STAFF, SYSTEM, InMemory
 
 NEW_PASSWORD = "another horse battery"
 OWN: list[Any] = [
@@ -205,15 +205,16 @@ async def test_a_second_factor_is_given_up_with_a_code(code: str) -> None:
 
 async def test_an_admin_grants_and_revokes_but_not_his_own_role() -> None:
     kontor, _, ada_id = await shop()
+    admin = await kontor.admin()
     for _ in range(2):
-        await kontor.execute(GrantRole(user_id=ada_id, role=Role.STAFF), ADMIN)
+        await kontor.execute(GrantRole(user_id=ada_id, role=Role.STAFF), admin)
     assert (await kontor.loaded(ada_id)).roles == (Role.CUSTOMER, Role.STAFF)
     for _ in range(2):
-        await kontor.execute(RevokeRole(user_id=ada_id, role=Role.STAFF), ADMIN)
+        await kontor.execute(RevokeRole(user_id=ada_id, role=Role.STAFF), admin)
     assert (await kontor.loaded(ada_id)).roles == (Role.CUSTOMER,)
     with pytest.raises(NotFound):
-        await kontor.execute(GrantRole(user_id=UserId(UUID(int=9)), role=Role.STAFF), ADMIN)
-    await kontor.execute(GrantRole(user_id=ada_id, role=Role.ADMIN), ADMIN)
+        await kontor.execute(GrantRole(user_id=UserId(UUID(int=9)), role=Role.STAFF), admin)
+    await kontor.execute(GrantRole(user_id=ada_id, role=Role.ADMIN), admin)
     with pytest.raises(IllegalTransition, match="your own role ADMIN"):
         await kontor.execute(RevokeRole(user_id=ada_id, role=Role.ADMIN), Actor.user(ada_id, [Role.ADMIN]))
 
@@ -221,10 +222,11 @@ async def test_an_admin_grants_and_revokes_but_not_his_own_role() -> None:
 @pytest.mark.parametrize("by_admin", [True, False], ids=["by an admin", "by oneself"])
 async def test_an_erased_account_is_unreadable_and_its_address_free(by_admin: bool) -> None:
     kontor, ada, ada_id = await shop()
+    admin = await kontor.admin()
     await sign_in(kontor)
     sealed: User = await kontor.loaded(ada_id)
     for _ in range(2):
-        await kontor.execute(EraseUser(user_id=ada_id), ADMIN if by_admin else ada)
+        await kontor.execute(EraseUser(user_id=ada_id), admin if by_admin else ada)
     assert kontor.store.event_types[-2:] in (["user.erased", "email.released"], ["email.released", "user.erased"])
     assert kontor.personal_data.opened(ada_id, sealed.name) is None
     assert kontor.sessions.opened == {}
@@ -235,7 +237,7 @@ async def test_an_erased_account_is_unreadable_and_its_address_free(by_admin: bo
             await kontor.execute(request, ada)
     for role_change in (GrantRole, RevokeRole):
         with pytest.raises(IllegalTransition, match="ERASED"):
-            await kontor.execute(role_change(user_id=ada_id, role=Role.CUSTOMER), ADMIN)
+            await kontor.execute(role_change(user_id=ada_id, role=Role.CUSTOMER), admin)
     assert await kontor.customer()
 
 
@@ -254,12 +256,13 @@ async def test_what_cannot_be_destroyed_at_once_keeps_nothing_else_from_it(monke
 
 async def test_a_repeated_request_with_its_key_changes_nothing_again() -> None:
     kontor, ada, ada_id = await shop()
+    admin = await kontor.admin()
     for request, actor in (
         (UpdateProfile(name="Ada L.", email="ada@new.example"), ada),
         (ChangePassword(current=PASSWORD, new=NEW_PASSWORD), ada),
-        (GrantRole(user_id=ada_id, role=Role.STAFF), ADMIN),
-        (RevokeRole(user_id=ada_id, role=Role.STAFF), ADMIN),
-        (EraseUser(user_id=ada_id), ADMIN),
+        (GrantRole(user_id=ada_id, role=Role.STAFF), admin),
+        (RevokeRole(user_id=ada_id, role=Role.STAFF), admin),
+        (EraseUser(user_id=ada_id), admin),
     ):
         first = await kontor.execute(request, actor, key="k")
         stored = len(kontor.store.stored)
@@ -280,7 +283,7 @@ async def test_only_an_admin_erases_somebody_else() -> None:
 async def test_nothing_is_sold_to_an_erased_customer() -> None:
     kontor, ada, ada_id = await shop()
     await kontor.product("MUG", units=1)
-    await kontor.execute(EraseUser(user_id=ada_id), ADMIN)
+    await kontor.execute(EraseUser(user_id=ada_id), await kontor.admin())
     order = PlaceOrder(lines=(WantedLine(sku="MUG", quantity=1),), currency="GBP", payment_method="card")
     with pytest.raises(NotFound):
         await kontor.execute(order, ada)

@@ -84,7 +84,7 @@ async def world() -> tuple[InMemory, Actor, dict[str, str]]:
     """A shop with a product, an order, and somebody who may do everything a person may."""
     kontor = InMemory()
     await kontor.product("MUG", units=10)
-    person = RegisterUser(email="ada@example.com", name="Ada", password=PASSWORD)
+    person = RegisterUser(email="ada@example.com", name="Ada", password=PASSWORD, roles=tuple(Role))
     user_id = (await kontor.execute(person)).aggregate_id
     actor = Actor.user(user_id, list(Role))
     order_id = await kontor.placed(actor, ("MUG", 1))
