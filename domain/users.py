@@ -148,7 +148,7 @@ class User(Aggregate):
         TOPIC = "user.suspended"
         AUDIENCE = Audience.SECURITY
         reason: SuspensionReason
-        by: str
+        by: Plain
 
         def apply(self, aggregate: User) -> None:
             aggregate.suspended_at = self.timestamp
@@ -156,7 +156,7 @@ class User(Aggregate):
     class Resumed(Aggregate.Event):
         TOPIC = "user.resumed"
         AUDIENCE = Audience.SECURITY
-        by: str
+        by: Plain
 
         def apply(self, aggregate: User) -> None:
             aggregate.suspended_at = None
@@ -166,7 +166,7 @@ class User(Aggregate):
 
         TOPIC = "user.admin_acted"
         AUDIENCE = Audience.SECURITY
-        command: str
+        command: Plain
         subject_id: UUID
 
     class EmailVerified(Aggregate.Event):
