@@ -208,14 +208,20 @@ def _consents(settings: Settings, pool: AsyncConnectionPool[Any], poster: Webhoo
     return EndpointConsents(pool, poster, origin=origin, required=settings.webhook_consent_required)
 
 
-def _ports(
+def _webhook_tests(
+    settings: Settings, pool: AsyncConnectionPool[Any], poster: WebhookPoster, consents: EndpointConsents
+) -> EndpointTests:
+    secrets = WebhookSecretTable(pool, MasterKeys(master_keys_of(settings)))
+    return EndpointTests(poster, secrets, consents, says_why=settings.webhook_private_addresses)
+
+
+def _ports(  # noqa: PLR0917  # each is another kind of thing
     settings: Settings,
     pool: AsyncConnectionPool[Any],
     store: PostgresEventStore,
     personal_data: PersonalDataBox,
     sessions: SessionTable,
     void_tokens: VoidTokens,
-    *,
     ledger: EffectsLedger,
     gateway: StripeGateway | None,
     webhook_tests: EndpointTests,
@@ -252,7 +258,6 @@ async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]
     """Connect, run, and close in order. `name` is what the database shows as application name.
 
     Raises psycopg_pool.PoolTimeout when Postgres cannot be reached within 30 s, WrongMasterKey; Redis may be away."""
-    master_keys = master_keys_of(settings)
     redis = redis_views.connect(settings.redis_url)
     async with _pool_of(settings, name) as pool:
         await _reached(pool)
@@ -261,7 +266,7 @@ async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]
         event_log = EventLog(pool)
         reads = ReadStore(pool)
         ledger = EffectsLedger(pool)
-        personal_data = PersonalDataBox(pool, master_keys)
+        personal_data = PersonalDataBox(pool, master_keys_of(settings))
         await personal_data.prepare()
         sessions = SessionTable(pool)
         responses = ResponseCache(settings.response_cache_bytes)
@@ -284,23 +289,8 @@ async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]
                 WebhookPoster(private_addresses=settings.webhook_private_addresses)
             )
             consents = _consents(settings, pool, poster)
-            tests = EndpointTests(
-                poster,
-                WebhookSecretTable(pool, MasterKeys(master_keys)),
-                consents,
-                says_why=settings.webhook_private_addresses,
-            )
-            ports = _ports(
-                settings,
-                pool,
-                store,
-                personal_data,
-                sessions,
-                void_tokens,
-                ledger=ledger,
-                gateway=gateway,
-                webhook_tests=tests,
-            )
+            tests = _webhook_tests(settings, pool, poster, consents)
+            ports = _ports(settings, pool, store, personal_data, sessions, void_tokens, ledger, gateway, tests)
             try:
                 yield Kontor(
                     settings=settings,
