@@ -23,7 +23,7 @@ from adapters.memory_tokens import MemoryAccountTokens
 from adapters.void_tokens import VoidTokens
 from commands.ports import Append, CommandRepeated, Ports, StoredCommand, StreamHead, VersionConflict
 from domain import CONTEXT_OF, aggregate_type_of
-from domain.disclosure import Secret
+from domain.disclosure import PersonalField, Secret
 from domain.errors import IllegalTransition
 
 START: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -97,19 +97,24 @@ class MemoryPersonalData:
 
     def __init__(self) -> None:
         self._sealed: dict[tuple[UUID, str], str] = {}
+        self._places: dict[str, PersonalField] = {}
         self._destroyed: set[UUID] = set()
 
-    async def seal(self, person_id: UUID, *texts: str) -> tuple[str, ...]:
+    async def seal(self, person_id: UUID, *texts: tuple[PersonalField, str]) -> tuple[str, ...]:
         """See `commands.ports.PersonalData.seal`."""
         if person_id in self._destroyed:
             raise IllegalTransition(f"The account {person_id} is ERASED; nothing personal can be stored for it.")
         tokens = tuple(f"memory.{len(self._sealed) + place}" for place in range(len(texts)))
-        self._sealed |= {(person_id, token): text for token, text in zip(tokens, texts, strict=True)}
+        for token, (place, text) in zip(tokens, texts, strict=True):
+            self._sealed[person_id, token], self._places[token] = text, place
         return tokens
 
-    async def open(self, tokens: Iterable[tuple[UUID, str]]) -> list[str | None]:
+    async def open(self, tokens: Iterable[tuple[UUID, PersonalField, str]]) -> list[str | None]:
         """See `commands.ports.PersonalData.open`."""
-        return [self.opened(person_id, token) for person_id, token in tokens]
+        return [
+            self.opened(person_id, token) if self._places.get(token) is place else None
+            for person_id, place, token in tokens
+        ]
 
     async def destroy(self, person_id: UUID) -> None:
         """See `commands.ports.PersonalData.destroy`."""
@@ -193,7 +198,7 @@ class MemoryMfa:
 
     async def prepare(self, user_id: UUID, account: str) -> tuple[str, tuple[str, ...]]:
         """See `commands.ports.Mfa.prepare`."""
-        await self._personal_data.seal(user_id, "secret")
+        await self._personal_data.seal(user_id, (PersonalField.MFA_SECRET, "secret"))
         self._taken[user_id] = set()
         return f"otpauth://totp/{account}", ("recovery-1", "recovery-2")
 

@@ -13,7 +13,7 @@ from uuid import UUID
 from psycopg_pool import AsyncConnectionPool
 
 from adapters.personal_data import PersonalDataBox
-from domain.disclosure import Secret
+from domain.disclosure import PersonalField, Secret
 
 SECRET_BYTES: Final = 20
 DIGITS: Final = 6
@@ -55,7 +55,9 @@ class MfaTable:
     async def prepare(self, user_id: UUID, account: str) -> tuple[str, tuple[str, ...]]:
         """See `commands.ports.Mfa.prepare`."""
         secret = secrets.token_bytes(SECRET_BYTES)
-        (sealed,) = await self._personal_data.seal(user_id, base64.b32encode(secret).decode())
+        (sealed,) = await self._personal_data.seal(
+            user_id, (PersonalField.MFA_SECRET, base64.b32encode(secret).decode())
+        )
         codes = tuple(f"{secrets.token_hex(4)}-{secrets.token_hex(4)}" for _ in range(RECOVERY_CODES))
         async with self._pool.connection() as connection:
             await connection.execute(_PREPARE, [sealed, [self._digest(user_id, code) for code in codes], user_id])
@@ -70,7 +72,7 @@ class MfaTable:
             ).fetchone()
             if row is None:
                 return False
-            (secret,) = await self._personal_data.open([(user_id, row[0])])
+            (secret,) = await self._personal_data.open([(user_id, PersonalField.MFA_SECRET, row[0])])
             step = None if secret is None else matching_step(base64.b32decode(secret), shown, now)
             if step is not None:
                 used = await connection.execute(

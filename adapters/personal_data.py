@@ -20,11 +20,15 @@ from psycopg_pool import AsyncConnectionPool
 
 from adapters.master_keys import ID_BYTES, KEY_BYTES, MasterKeys
 from adapters.view_notices import CHANNEL, changed
+from domain.disclosure import PersonalField
 from domain.errors import IllegalTransition
 
 _NONCE_BYTES: Final = 12
-# What stored tokens begin with: another scheme gets another prefix.
-_SCHEME: Final = "s1."
+# What stored tokens begin with: another scheme gets another prefix. A token of the first is bound to its person alone;
+# it is still read in the fields that had it, and is never written again.
+_SCHEME: Final = "s2."
+_FIRST_SCHEME: Final = "s1."
+_OF_FIRST_SCHEME: Final = frozenset({PersonalField.USER_EMAIL, PersonalField.USER_NAME, PersonalField.MFA_SECRET})
 ROTATED_A_BATCH: Final = 500
 # Keyed digests stand in stored ids (of e-mail claims), in stored commands and in the hash chain over the log.
 _STABLE: Final = {
@@ -33,6 +37,8 @@ _STABLE: Final = {
     "hash chain": b"digest hash chain",
 }
 # Table, owner and column of everything that a master key has wrapped.
+KEYS_TABLE: Final = "person_keys"
+STABLE_TABLE: Final = "stable_keys"
 _WRAPPED: Final = (
     ("stable_keys", "name", "wrapped_key"),
     ("person_keys", "person_id", "wrapped_key"),
@@ -48,11 +54,10 @@ WITH destroyed AS (INSERT INTO person_keys (person_id, wrapped_key, destroyed_at
 ON CONFLICT (person_id) DO UPDATE SET wrapped_key = NULL, destroyed_at = clock_timestamp()
 WHERE person_keys.wrapped_key IS NOT NULL) SELECT pg_notify(%s, %s)
 """
-KEYS_TABLE: Final = "person_keys"
 
 
 class PersonalDataBox:
-    """Seals and opens. A token is bound to its person: moved to another person it does not open.
+    """Seals and opens. A token is bound to its scheme, person and field: moved to another it does not open.
 
     `prepare` comes first. `master_keys` are 32 bytes each, the present one first."""
 
@@ -70,7 +75,9 @@ class PersonalDataBox:
                 # Derived from the master key of the first start, as they were before they were stored.
                 first = await self._first_master_key(connection)
                 for name in sorted(missing):
-                    made = self._masters.wrap(hmac.digest(first, _STABLE[name], "sha256"), name.encode())
+                    made = self._masters.wrap(
+                        hmac.digest(first, _STABLE[name], "sha256"), name.encode(), table=STABLE_TABLE
+                    )
                     await connection.execute(
                         "INSERT INTO stable_keys (name, wrapped_key) VALUES (%s, %s) ON CONFLICT DO NOTHING",
                         [name, made],
@@ -92,17 +99,17 @@ class PersonalDataBox:
         """See `commands.ports.PersonalData.digest`."""
         return hmac.digest(self._stable["unique texts"], text.encode(), "sha256").hex()
 
-    async def seal(self, person_id: UUID, *texts: str) -> tuple[str, ...]:
+    async def seal(self, person_id: UUID, *texts: tuple[PersonalField, str]) -> tuple[str, ...]:
         """See `commands.ports.PersonalData.seal`. Raises IllegalTransition for an erased person."""
         keys = await self._keys([person_id])
         key = keys.get(person_id) or await self._new_key(person_id)
-        return tuple(_SCHEME + base64.b64encode(_encrypt(key, text.encode(), person_id)).decode() for text in texts)
+        return tuple(_sealed(key, text, person_id, place) for place, text in texts)
 
-    async def open(self, tokens: Iterable[tuple[UUID, str]]) -> list[str | None]:
-        """The texts, in order; None where the person's key is gone."""
+    async def open(self, tokens: Iterable[tuple[UUID, PersonalField, str]]) -> list[str | None]:
+        """See `commands.ports.PersonalData.open`."""
         tokens = list(tokens)
-        keys = await self._keys({person_id for person_id, _ in tokens})
-        return [_open(keys.get(person_id), token, person_id) for person_id, token in tokens]
+        keys = await self._keys({person_id for person_id, _, _ in tokens})
+        return [_opened(keys.get(person_id), token, person_id, place) for person_id, place, token in tokens]
 
     async def destroy(self, person_id: UUID) -> None:
         """See `commands.ports.PersonalData.destroy`."""
@@ -127,10 +134,10 @@ class PersonalDataBox:
                     )
                 ).fetchall()
                 for name, wrapped in rows:
-                    key = self._masters.unwrap(bytes(wrapped), _bytes(name))
+                    key = self._masters.unwrap(bytes(wrapped), _bytes(name), table=table)
                     await connection.execute(
                         f"UPDATE {table} SET {column} = %s WHERE {owner} = %s AND {column} = %s".encode(),  # noqa: S608
-                        [self._masters.wrap(key, _bytes(name)), name, wrapped],
+                        [self._masters.wrap(key, _bytes(name), table=table), name, wrapped],
                     )
             if not rows:
                 return rotated
@@ -138,7 +145,10 @@ class PersonalDataBox:
 
     async def _stored(self, connection: AsyncConnection[Any]) -> dict[str, bytes]:
         rows = await connection.execute("SELECT name, wrapped_key FROM stable_keys")
-        return {name: self._masters.unwrap(bytes(wrapped), name.encode()) for name, wrapped in await rows.fetchall()}
+        return {
+            name: self._masters.unwrap(bytes(wrapped), name.encode(), table=STABLE_TABLE)
+            for name, wrapped in await rows.fetchall()
+        }
 
     async def _first_master_key(self, connection: AsyncConnection[Any]) -> bytes:
         """The one that wrapped what is there already, or the earliest given where nothing is. Raises WrongMasterKey:
@@ -147,8 +157,10 @@ class PersonalDataBox:
         if row is None:
             return self._master_keys[-1]
         person_id, wrapped = row[0], bytes(row[1])
-        self._masters.unwrap(wrapped, person_id.bytes)
-        return next(key for key in self._master_keys if MasterKeys([key]).opens(wrapped, person_id.bytes))
+        self._masters.unwrap(wrapped, person_id.bytes, table=KEYS_TABLE)
+        return next(
+            key for key in self._master_keys if MasterKeys([key]).opens(wrapped, person_id.bytes, table=KEYS_TABLE)
+        )
 
     async def _keys(self, person_ids: Iterable[UUID]) -> dict[UUID, AESGCM]:
         async with self._pool.connection() as connection:
@@ -157,12 +169,12 @@ class PersonalDataBox:
                 [list(person_ids)],
             )
             return {
-                person_id: AESGCM(self._masters.unwrap(bytes(wrapped), person_id.bytes))
+                person_id: AESGCM(self._masters.unwrap(bytes(wrapped), person_id.bytes, table=KEYS_TABLE))
                 for person_id, wrapped in await rows.fetchall()
             }
 
     async def _new_key(self, person_id: UUID) -> AESGCM:
-        wrapped = self._masters.wrap(os.urandom(KEY_BYTES), person_id.bytes)
+        wrapped = self._masters.wrap(os.urandom(KEY_BYTES), person_id.bytes, table=KEYS_TABLE)
         async with self._pool.connection() as connection:
             # Of two first uses at once one wins, and both then read the winner's.
             await connection.execute(
@@ -180,19 +192,32 @@ async def destroy_key(connection: AsyncConnection[Any], person_id: UUID) -> None
     await connection.execute(_DESTROY, [person_id, CHANNEL, changed([KEYS_TABLE], [person_id])])
 
 
-def _encrypt(key: AESGCM, plain: bytes, person_id: UUID) -> bytes:
+def _sealed(key: AESGCM, text: str, person_id: UUID, place: PersonalField) -> str:
     nonce = os.urandom(_NONCE_BYTES)
-    return nonce + key.encrypt(nonce, plain, person_id.bytes)
+    encrypted = key.encrypt(nonce, text.encode(), _bound_to(person_id, place))
+    return _SCHEME + base64.b64encode(nonce + encrypted).decode()
 
 
-def _open(key: AESGCM | None, token: str, person_id: UUID) -> str | None:
-    if key is None or not token.startswith(_SCHEME):
+def _opened(key: AESGCM | None, token: str, person_id: UUID, place: PersonalField) -> str | None:
+    if token.startswith(_SCHEME):
+        bound_to = _bound_to(person_id, place)
+    elif token.startswith(_FIRST_SCHEME) and place in _OF_FIRST_SCHEME:
+        bound_to = person_id.bytes
+    else:
         return None
-    sealed = base64.b64decode(token.removeprefix(_SCHEME))
+    if key is None:
+        return None
     try:
-        return key.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], person_id.bytes).decode()
-    except InvalidTag:
+        sealed = base64.b64decode(token[len(_SCHEME) :], validate=True)
+        return key.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound_to).decode()
+    except (InvalidTag, ValueError):  # of another person or field, or no token at all
         return None
+
+
+def _bound_to(person_id: UUID, place: PersonalField) -> bytes:
+    """The additional data. The first scheme's were the 16 bytes of the person alone, so neither passes for the
+    other."""
+    return b"|".join((_SCHEME.encode(), person_id.bytes, place.value.encode()))
 
 
 def _bytes(owner: UUID | str) -> bytes:

@@ -14,6 +14,7 @@ from adapters.master_keys import MasterKeys
 
 SECRET_BYTES: Final = 32
 PREFIX: Final = "whsec_"
+TABLE: Final = "webhook_secrets"
 PREVIOUS_GOOD: Final = timedelta(hours=24)
 
 
@@ -36,7 +37,7 @@ class WebhookSecretTable:
                 "INSERT INTO webhook_secrets (endpoint_id, wrapped_key) VALUES (%s, %s) ON CONFLICT (endpoint_id)"
                 " DO UPDATE SET wrapped_key = excluded.wrapped_key, previous_key = webhook_secrets.wrapped_key,"
                 " previous_until = %s",
-                [endpoint_id, self._masters.wrap(key, endpoint_id.bytes), now + PREVIOUS_GOOD],
+                [endpoint_id, self._masters.wrap(key, endpoint_id.bytes, table=TABLE), now + PREVIOUS_GOOD],
             )
 
     async def current(self, endpoint_id: UUID, *, now: datetime) -> list[str]:
@@ -49,7 +50,7 @@ class WebhookSecretTable:
             )
             row = await found.fetchone()
         wrapped = [bytes(each) for each in row or () if each is not None]
-        secrets = [self._masters.unwrap(each, endpoint_id.bytes) for each in wrapped]
+        secrets = [self._masters.unwrap(each, endpoint_id.bytes, table=TABLE) for each in wrapped]
         return [PREFIX + base64.b64encode(secret).decode() for secret in secrets]
 
     async def destroy(self, endpoint_id: UUID) -> None:

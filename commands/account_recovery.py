@@ -14,7 +14,7 @@ from commands.handling import Result, Work
 from commands.passwords import require_strong
 from commands.ports import TokenPurpose
 from commands.users import address_id, normal_email
-from domain.disclosure import KeepsSecrets, Personal, Secret
+from domain.disclosure import KeepsSecrets, Personal, PersonalField, Secret
 from domain.errors import Invalid
 from domain.identity import request_in_minute
 from domain.users import User
@@ -92,7 +92,7 @@ async def _owner(token: Secret, purpose: TokenPurpose, work: Work) -> tuple[User
     user = None if found is None else await work.load(User, found.user_id)
     if found is None or user is None or user.erased:
         raise _not_good(purpose)
-    (email,) = await work.ports.personal_data.open([(user.id, user.email)])
+    (email,) = await work.ports.personal_data.open([(user.id, PersonalField.USER_EMAIL, user.email)])
     # A token is for the address it was mailed to: whoever reads another one's mails has no say.
     if email is None or address_id(email, work) != found.address_id:
         raise _not_good(purpose)

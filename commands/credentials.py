@@ -10,7 +10,7 @@ from commands.handling import Result, Work
 from commands.passwords import require_strong
 from commands.ports import TokenPurpose
 from commands.users import own_account
-from domain.disclosure import KeepsSecrets, Secret
+from domain.disclosure import KeepsSecrets, PersonalField, Secret
 from domain.errors import BadCredentials, IllegalTransition, MfaInvalid
 
 
@@ -46,7 +46,7 @@ async def change_password(command: ChangePassword, work: Work) -> Result:
     user = await own_account(work)
     if not await work.ports.credentials.verify(user.id, command.current):
         raise BadCredentials("The present password is another one.", field=("current",))
-    (email,) = await work.ports.personal_data.open([(user.id, user.email)])
+    (email,) = await work.ports.personal_data.open([(user.id, PersonalField.USER_EMAIL, user.email)])
     require_strong(command.new, email=email or "", field="new")
     user.change_password(reason="changed by its owner", now=work.now)
     sessions = await work.ports.sessions.live(user.id, now=work.now)
@@ -67,7 +67,7 @@ async def enable_mfa(command: EnableMfa, work: Work) -> Result:
     user = await own_account(work)
     if user.mfa_enabled:
         raise IllegalTransition("This account has a second factor; disable it first to set up another.")
-    (email,) = await work.ports.personal_data.open([(user.id, user.email)])
+    (email,) = await work.ports.personal_data.open([(user.id, PersonalField.USER_EMAIL, user.email)])
     uri, codes = await work.ports.mfa.prepare(user.id, email or str(user.id))
     return Result(user, secret={"provisioning_uri": uri, "recovery_codes": "\n".join(codes)})
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from eventsourcing.domain import Aggregate
 
-from domain.disclosure import Secret
+from domain.disclosure import PersonalField, Secret
 from domain.identity import EmailClaimId
 from domain.money import Money
 from domain.users import Role
@@ -87,12 +87,12 @@ class EventStore(Protocol):
 class PersonalData(Protocol):
     """Seals what is personal with a key per person."""
 
-    async def seal(self, person_id: UUID, *texts: str) -> tuple[str, ...]:
-        """Tokens that only the person's key opens; makes the key on first use, which is before anything else of the
-        person is stored. Raises IllegalTransition for somebody who was erased."""
+    async def seal(self, person_id: UUID, *texts: tuple[PersonalField, str]) -> tuple[str, ...]:
+        """Tokens that only the person's key opens, each in its field alone; makes the key on first use, which is before
+        anything else of the person is stored. Raises IllegalTransition for somebody who was erased."""
 
-    async def open(self, tokens: Iterable[tuple[UUID, str]]) -> list[str | None]:
-        """The texts, in order; None where the person's key is gone."""
+    async def open(self, tokens: Iterable[tuple[UUID, PersonalField, str]]) -> list[str | None]:
+        """The texts, in order; None where the person's key is gone, or the token is of another person or field."""
 
     def digest(self, text: str) -> str:
         """A keyed digest: equal for equal texts, and useless without the key."""

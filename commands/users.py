@@ -16,7 +16,7 @@ import structlog
 from commands.handling import Result, Work
 from commands.passwords import require_strong
 from commands.rights import require_admin
-from domain.disclosure import KeepsSecrets, Personal, Secret
+from domain.disclosure import KeepsSecrets, Personal, PersonalField, Secret
 from domain.errors import AlreadyExists, Forbidden, IllegalTransition, Invalid, NotFound
 from domain.identity import EmailClaimId, UserId, email_claim_id
 from domain.text import plain_text
@@ -85,7 +85,9 @@ async def register_user(command: RegisterUser, work: Work) -> Result:
     user_id = UserId(work.ports.ids.new())
     # Key and password hash are rows of their own, written first: should the process die before the save,
     # they belong to nobody and open nothing.
-    sealed_email, sealed_name = await work.ports.personal_data.seal(user_id, email, name)
+    sealed_email, sealed_name = await work.ports.personal_data.seal(
+        user_id, (PersonalField.USER_EMAIL, email), (PersonalField.USER_NAME, name)
+    )
     if command.password is not None:
         await work.ports.credentials.set(user_id, command.password)
     _claim(claim, claim_id, user_id, work)
@@ -98,7 +100,9 @@ async def register_user(command: RegisterUser, work: Work) -> Result:
 async def update_profile(command: UpdateProfile, work: Work) -> Result:
     """Raises AlreadyExists for a taken address, Invalid. What is so already is not recorded again."""
     user = await own_account(work)
-    old_email, old_name = await work.ports.personal_data.open([(user.id, user.email), (user.id, user.name)])
+    old_email, old_name = await work.ports.personal_data.open(
+        [(user.id, PersonalField.USER_EMAIL, user.email), (user.id, PersonalField.USER_NAME, user.name)]
+    )
     email = None if command.email is None else normal_email(command.email)
     name = None if command.name is None else plain_text(command.name, field="name", length_max=NAME_LENGTH_MAX)
     email, name = None if email == old_email else email, None if name == old_name else name
@@ -106,7 +110,8 @@ async def update_profile(command: UpdateProfile, work: Work) -> Result:
         claim_id = address_id(email, work)
         _claim(await work.load(EmailClaim, claim_id), claim_id, UserId(user.id), work)
         await _release(old_email, user, work)
-    sealed = [(await work.ports.personal_data.seal(user.id, text))[0] if text else None for text in (email, name)]
+    texts = ((PersonalField.USER_EMAIL, email), (PersonalField.USER_NAME, name))
+    sealed = [(await work.ports.personal_data.seal(user.id, (at, text)))[0] if text else None for at, text in texts]
     user.update_profile(sealed_email=sealed[0], sealed_name=sealed[1], now=work.now)
     return Result(user)
 
@@ -140,7 +145,7 @@ async def erase_user(command: EraseUser, work: Work) -> Result:
         return Result(user)
     if Role.ADMIN in user.roles and command.user_id == work.actor.user_id:
         raise IllegalTransition("You are ADMIN: have another ADMIN revoke that role first.", field=("userId",))
-    (email,) = await work.ports.personal_data.open([(user.id, user.email)])
+    (email,) = await work.ports.personal_data.open([(user.id, PersonalField.USER_EMAIL, user.email)])
     await _release(email, user, work)
     user.erase(by=work.actor.name, now=work.now)
 

@@ -13,7 +13,7 @@ import typing
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime
-from enum import Enum
+from enum import Enum, StrEnum
 from functools import cache
 from typing import Annotated, Any, Final, NoReturn, Union
 from uuid import UUID
@@ -26,6 +26,16 @@ class Disclosure(Enum):
     PERSONAL = "personal"
     SEALED = "sealed"
     SECRET = "secret"  # noqa: S105  # the name of a class of texts
+
+
+class PersonalField(StrEnum):
+    """Where a sealed text belongs: the aggregate or table, and its field. A token opens there and nowhere else, so the
+    names are stored for ever."""
+
+    USER_EMAIL = "user.email"
+    USER_NAME = "user.name"
+    ORDER_REASON = "order.reason"
+    MFA_SECRET = "mfa.secret_sealed"  # noqa: S105  # the name of a column
 
 
 Plain = Annotated[str, Disclosure.PLAIN]

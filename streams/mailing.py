@@ -20,6 +20,7 @@ from commands.account_recovery import GOOD_FOR
 from commands.handling import Actor
 from commands.notifications import RecordMailFailed, RecordMailSent
 from commands.ports import Mail, MailerAway, MailRefused, TokenPurpose
+from domain.disclosure import PersonalField
 from domain.identity import UserId, email_claim_id, notification_id
 from domain.notifications import MailTemplate, Notification
 from domain.orders import Order
@@ -73,7 +74,9 @@ async def send(
     if subject is None or owner is None or (wanted is MailTemplate.EMAIL_VERIFICATION and owner.email_verified):
         log.info("no_mail", template=template, subject_id=str(subject_id), effect_id=str(effect_id))
         return
-    email, name = await kontor.personal_data.open([(owner.id, owner.email), (owner.id, owner.name)])
+    email, name = await kontor.personal_data.open(
+        [(owner.id, PersonalField.USER_EMAIL, owner.email), (owner.id, PersonalField.USER_NAME, owner.name)]
+    )
     about: _About = {"effect_id": effect_id, "event_id": event_id, "template": wanted, "user_id": UserId(owner.id)}
     record = partial(_recorded, kontor, about, correlation_id)
     if email is None or name is None:

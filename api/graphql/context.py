@@ -31,6 +31,7 @@ from api.graphql.consistency import Freshness
 from api.graphql.loading import Loader
 from api.security import caller_of
 from commands.handling import ANONYMOUS, Actor
+from domain.disclosure import PersonalField
 from domain.errors import Invalid, NotFound, Unauthenticated
 from domain.users import User
 from projections.catalogue import CATALOGUE, ProductRow
@@ -91,7 +92,7 @@ class RequestContext(BaseContext):
         self.users: Loader[UUID, UserRow] = self._loader(USERS)
         self.accounts: Loader[UUID, User] = Loader(self._accounts)
         self._deliveries: dict[tuple[int, tuple[State, ...]], Loader[UUID, list[Delivery]]] = {}
-        self.opened: Loader[tuple[UUID, str], str | None] = Loader(self._open)
+        self.opened: Loader[tuple[UUID, PersonalField, str], str | None] = Loader(self._open)
 
     def tried(self) -> RequestContext:
         """A context of the same request, to answer with or to throw away: what it loads and notes stays with it.
@@ -138,9 +139,11 @@ class RequestContext(BaseContext):
         loaded = await self.kontor.store.load(list(ids))
         return {user_id: user for user_id, (user, _) in loaded.items() if isinstance(user, User)}
 
-    async def _open(self, tokens: list[tuple[UUID, str]]) -> dict[tuple[UUID, str], str | None]:
+    async def _open(
+        self, tokens: list[tuple[UUID, PersonalField, str]]
+    ) -> dict[tuple[UUID, PersonalField, str], str | None]:
         if self.made_of is not None:
-            self.made_of.rows(KEYS_TABLE, [person_id for person_id, _ in tokens])
+            self.made_of.rows(KEYS_TABLE, [person_id for person_id, _, _ in tokens])
         return dict(zip(tokens, await self.kontor.personal_data.open(tokens), strict=True))
 
 

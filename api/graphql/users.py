@@ -21,7 +21,7 @@ from commands.doors import PLAIN, Door
 from commands.handling import anyone, signed_in, staff
 from commands.users import EraseUser, GrantRole, RegisterUser, RevokeRole, UpdateProfile, normal_email
 from domain import users as domain
-from domain.disclosure import Secret, hidden_repr
+from domain.disclosure import PersonalField, Secret, hidden_repr
 from domain.errors import Invalid
 from domain.identity import UserId, email_claim_id
 from domain.users import Role
@@ -49,12 +49,12 @@ class User(Node):
     @resolver("The e-mail address.")
     async def email(self, info: Info) -> str:
         """Opened now; batched."""
-        return await info.context.opened.load((UUID(self.id), self.email_sealed)) or ERASED
+        return await info.context.opened.load((UUID(self.id), PersonalField.USER_EMAIL, self.email_sealed)) or ERASED
 
     @resolver("The name.")
     async def name(self, info: Info) -> str:
         """Opened now; batched."""
-        return await info.context.opened.load((UUID(self.id), self.name_sealed)) or ERASED
+        return await info.context.opened.load((UUID(self.id), PersonalField.USER_NAME, self.name_sealed)) or ERASED
 
     @resolver("Since when nobody can sign in to it; null while it is not suspended.")
     async def suspended_at(self, info: Info) -> datetime | None:

@@ -12,6 +12,7 @@ from adapters.account_tokens import TOKENS_OF_A_PURPOSE_MAX
 from adapters.memory import memory_ports
 from adapters.wiring import Kontor
 from commands.ports import AccountToken, AccountTokens, PersonalData, TokenPurpose
+from domain.disclosure import PersonalField
 from domain.identity import email_claim_id
 
 pytestmark = pytest.mark.servers
@@ -29,7 +30,7 @@ class World:
 
     async def person(self) -> UUID:
         person = uuid4()
-        await self.personal_data.seal(person, "Ada")
+        await self.personal_data.seal(person, (PersonalField.USER_NAME, "Ada"))
         return person
 
     async def made(self, person: UUID, purpose: TokenPurpose = RESET, *, now: datetime = NOW) -> str:

@@ -19,6 +19,7 @@ from adapters.settings import Settings
 from adapters.wiring import Kontor
 from commands.passwords import PASSWORD_BYTES_MAX
 from commands.ports import Overloaded
+from domain.disclosure import PersonalField
 
 QUICK = Argon2(memory_kib=64, passes=1, lanes=1)
 LONGEST = "ü" * (PASSWORD_BYTES_MAX // 2)
@@ -80,7 +81,7 @@ async def test_an_imported_bcrypt_hash_is_verified_and_replaced_at_the_next_sign
 @pytest.mark.servers
 async def test_another_scheme_or_other_figures_count_from_the_next_sign_in_on(kontor: Kontor) -> None:
     ada = uuid4()
-    await kontor.personal_data.seal(ada, "Ada")
+    await kontor.personal_data.seal(ada, (PersonalField.USER_NAME, "Ada"))
     await PasswordTable(kontor.pool, QUICK).set(ada, "correct horse")
     argon2 = Argon2(memory_kib=128, passes=2, lanes=1)
     for scheme, begin in ((argon2, "$argon2id$v=19$m=128,t=2,p=1$"), (Bcrypt(rounds=4), "$2b$04$"),
@@ -103,7 +104,7 @@ async def test_what_nobody_may_set_and_what_is_no_hash_are_wrong_and_break_nothi
 @pytest.mark.servers
 async def test_a_password_that_was_changed_meanwhile_is_not_undone_by_the_renewal(kontor: Kontor) -> None:
     table, ada = PasswordTable(kontor.pool, QUICK), uuid4()
-    await kontor.personal_data.seal(ada, "Ada")
+    await kontor.personal_data.seal(ada, (PersonalField.USER_NAME, "Ada"))
     await stored(kontor, ada, put=bcrypt.hashpw(b"the old one", bcrypt.gensalt(4)).decode())
     verified = table._verified
 

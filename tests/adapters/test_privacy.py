@@ -20,6 +20,7 @@ from commands.handling import ANONYMOUS, Actor, Outcome
 from commands.ports import TokenPurpose
 from commands.sessions import SignIn
 from commands.users import EraseUser, RegisterUser, UpdateProfile
+from domain.disclosure import PersonalField
 from domain.errors import AlreadyExists, BadCredentials, IllegalTransition
 from domain.identity import SHARDS, UserId, email_claim_id
 from domain.users import Role, User
@@ -118,7 +119,7 @@ async def test_a_second_factor_that_was_sealed_before_and_is_stored_after_the_er
 
         digest = staticmethod(kontor.personal_data.digest)
 
-        async def seal(self, person_id: UUID, *texts: str) -> tuple[str, ...]:
+        async def seal(self, person_id: UUID, *texts: tuple[PersonalField, str]) -> tuple[str, ...]:
             sealed = await kontor.personal_data.seal(person_id, *texts)
             await kontor.pipeline.execute(EraseUser(user_id=UserId(person_id)), actor=Actor.user(person_id, []))
             return sealed
@@ -131,7 +132,7 @@ async def test_of_everything_at_once_with_an_erasure_nothing_stays(kontor: Konto
     ports = kontor.ports
     people = [uuid4() for _ in range(25)]
     for person in people:
-        await ports.personal_data.seal(person, "x")
+        await ports.personal_data.seal(person, (PersonalField.USER_NAME, "x"))
 
     async def destroy(person: UUID) -> None:
         for port in (ports.personal_data, ports.credentials, ports.sessions, ports.mfa, ports.account_tokens):

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from adapters.metrics import REGISTRY
 from adapters.sessions import SESSION_S
 from adapters.wiring import Kontor
+from domain.disclosure import PersonalField
 from domain.errors import BadCredentials, TokenReused
 
 pytestmark = pytest.mark.servers
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.servers
 async def person(kontor: Kontor) -> UUID:
     """Somebody who has a key, as everybody with an account."""
     made = uuid4()
-    await kontor.personal_data.seal(made, "Ada")
+    await kontor.personal_data.seal(made, (PersonalField.USER_NAME, "Ada"))
     return made
 
 

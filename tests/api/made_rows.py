@@ -13,6 +13,7 @@ import msgspec
 from adapters.read_store import upsert
 from adapters.wiring import Kontor
 from commands.handling import ANONYMOUS, Actor
+from domain.disclosure import PersonalField
 from domain.identity import OrderId, ProductId, payment_id, product_id, stock_item_id
 from domain.money import Money
 from domain.orders import OrderLine, OrderStatus
@@ -143,7 +144,11 @@ def payment_row(chance: Random, order: OrderRow) -> PaymentRow:
 async def user_row(kontor: Kontor, chance: Random, number: int) -> UserRow:
     """Every third person is erased."""
     own = identity(chance)
-    email, name = await kontor.personal_data.seal(own, f"p{number}@example.com", chance.choice(TEXTS))
+    email, name = await kontor.personal_data.seal(
+        own,
+        (PersonalField.USER_EMAIL, f"p{number}@example.com"),
+        (PersonalField.USER_NAME, chance.choice(TEXTS)),
+    )
     if number % 3 == 2:
         await kontor.personal_data.destroy(own)
     return UserRow(

@@ -18,6 +18,7 @@ from commands.credentials import ConfirmMfa, EnableMfa
 from commands.handling import ANONYMOUS, Actor
 from commands.sessions import SignIn
 from commands.users import RegisterUser
+from domain.disclosure import PersonalField
 from domain.errors import AlreadyExists, IdempotencyKeyMismatch
 from domain.users import Role, User
 from tests.cli.given import run_kontor
@@ -74,7 +75,9 @@ async def test_after_a_rotation_everything_opens_without_the_key_before(settings
     async with open_kontor(with_keys(settings, new), name="after") as kontor:
         user = (await kontor.store.load([made.aggregate_id]))[made.aggregate_id][0]
         assert isinstance(user, User)
-        opened = await kontor.personal_data.open([(user.id, user.email), (user.id, user.name)])
+        opened = await kontor.personal_data.open(
+            [(user.id, PersonalField.USER_EMAIL, user.email), (user.id, PersonalField.USER_NAME, user.name)]
+        )
         assert opened == ["ada@example.com", "Ada"]
         signed_in = await kontor.pipeline.execute(
             SignIn(email=ADA.email, password=PASSWORD, mfa_code=code_of(kontor, secret)), actor=ANONYMOUS

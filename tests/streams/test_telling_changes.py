@@ -11,6 +11,7 @@ import pytest
 
 from adapters.view_notices import ALL, CHANNEL, Notice, mark_of, read
 from adapters.wiring import Kontor
+from domain.disclosure import PersonalField
 from domain.identity import shard_of, stock_item_id
 from projections.inventory import STOCK
 from streams.applying import Chain
@@ -111,7 +112,7 @@ async def test_rows_that_are_repaired_or_go_are_told(kontor: Kontor, told: Told)
 
 async def test_destroying_a_key_is_told(kontor: Kontor, told: Told) -> None:
     person = uuid4()
-    await kontor.personal_data.seal(person, "a name")
+    await kontor.personal_data.seal(person, (PersonalField.USER_NAME, "a name"))
     await told()
     await kontor.personal_data.destroy(person)
     assert changed(await told(), "person_keys") == {mark_of(person)}

@@ -21,6 +21,7 @@ from api.graphql.loading import Loader
 from api.graphql.money import amount_text
 from api.graphql.scalars import serialized_moment
 from api.graphql.users import ERASED
+from domain.disclosure import PersonalField
 from domain.identity import OrderId, payment_id, stock_item_id
 from domain.orders import OrderStatus
 
@@ -91,12 +92,12 @@ def moment(name: str) -> Callable[[Any], Any]:
     return text
 
 
-def opened(name: str) -> Callable[[RequestContext, Sequence[Any]], Awaitable[Sequence[Any]]]:
+def opened(name: str, place: PersonalField) -> Callable[[RequestContext, Sequence[Any]], Awaitable[Sequence[Any]]]:
     """The readable form of a sealed field."""
     sealed = attrgetter("id", name)
 
     async def fetch(context: RequestContext, rows: Sequence[Any]) -> Sequence[Any]:
-        tokens = [sealed(row) for row in rows]
+        tokens = [(person_id, place, token) for person_id, token in map(sealed, rows)]
         texts = await context.opened.many(tokens)
         return [texts[token] or ERASED for token in tokens]
 
@@ -210,7 +211,7 @@ TABLES: Final[dict[str, dict[str, Entry]]] = {
         "createdAt": Leaf("DateTime!", moment("created_at")),
         "mfaEnabled": Leaf("Boolean!", attrgetter("mfa_enabled")),
         "version": _VERSION,
-        "email": Asked("String!", opened("email_sealed")),
-        "name": Asked("String!", opened("name_sealed")),
+        "email": Asked("String!", opened("email_sealed", PersonalField.USER_EMAIL)),
+        "name": Asked("String!", opened("name_sealed", PersonalField.USER_NAME)),
     },
 }
