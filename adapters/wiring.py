@@ -244,6 +244,7 @@ def _ports(  # noqa: PLR0917  # each is another kind of thing
         factor_required=settings.roles_that_need_a_factor,
         payment_provider=None if gateway is None else gateway.name,
         digest_key=personal_data.request_digest_key,
+        shop_host=urlsplit(settings.public_url).hostname or "",
     )
 
 

@@ -77,7 +77,8 @@ async def reset_password(command: ResetPassword, work: Work) -> Result:
 
     Should the process die after the token was taken, another mail must be asked for."""
     user, email = await _owner(command.token, TokenPurpose.PASSWORD_RESET, work)
-    require_strong(command.new, email=email, field="new")
+    (name,) = await work.ports.personal_data.open([(user.id, PersonalField.USER_NAME, user.name)])
+    require_strong(command.new, email=email, name=name or "", host=work.ports.shop_host, field="new")
     tokens, purpose = work.ports.account_tokens, TokenPurpose.PASSWORD_RESET
     if not await tokens.take(command.token, purpose, by=work.command_id, now=work.now):
         raise _not_good(purpose)

@@ -46,8 +46,10 @@ async def change_password(command: ChangePassword, work: Work) -> Result:
     user = await own_account(work)
     if not await work.ports.credentials.verify(user.id, command.current):
         raise BadCredentials("The present password is another one.", field=("current",))
-    (email,) = await work.ports.personal_data.open([(user.id, PersonalField.USER_EMAIL, user.email)])
-    require_strong(command.new, email=email or "", field="new")
+    email, name = await work.ports.personal_data.open(
+        [(user.id, PersonalField.USER_EMAIL, user.email), (user.id, PersonalField.USER_NAME, user.name)]
+    )
+    require_strong(command.new, email=email or "", name=name or "", host=work.ports.shop_host, field="new")
     user.change_password(reason="changed by its owner", now=work.now)
     sessions = await work.ports.sessions.live(user.id, now=work.now)
 

@@ -376,4 +376,5 @@ class Ports:
     meter: Meter
     factor_required: frozenset[Role]  # the roles that count only with a second factor
     payment_provider: str | None  # the name of who is asked for the money of orders; None where nobody is
-    digest_key: bytes  # keys the digest of a command's content, which may hold a password
+    digest_key: bytes  # keys the digest of a command's content, which may describe a person
+    shop_host: str = ""  # of the shop's pages: a word that passwords may not be made of

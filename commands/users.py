@@ -77,7 +77,7 @@ async def register_user(command: RegisterUser, work: Work) -> Result:
     email = normal_email(command.email)
     name = plain_text(command.name, field="name", length_max=NAME_LENGTH_MAX)
     if command.password is not None:
-        require_strong(command.password, email=email)
+        require_strong(command.password, email=email, name=name, host=work.ports.shop_host, actor=work.actor.name)
     claim_id = email_claim_id(work.ports.personal_data.digest(email))
     claim = await work.load(EmailClaim, claim_id)
     if claim is not None and claim.user_id is not None:

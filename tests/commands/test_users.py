@@ -94,7 +94,12 @@ async def test_a_weak_password_is_refused(password: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "password", ["x" * PASSWORD_LENGTH_MIN, "x" * PASSWORD_BYTES_MAX, "é" * (PASSWORD_BYTES_MAX // 2)]
+    "password",
+    [
+        "q7Vb2xKp9m"[:PASSWORD_LENGTH_MIN],
+        ("wander copper violin " * 9)[:PASSWORD_BYTES_MAX],
+        ("éüñåçøëîú" * 9)[: PASSWORD_BYTES_MAX // 2],
+    ],
 )
 async def test_a_password_at_the_bounds_is_good(password: str) -> None:
     kontor = InMemory()
