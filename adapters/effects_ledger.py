@@ -33,8 +33,11 @@ BreakerState = Literal["closed", "open", "half_open"]
 _PLAN: Final = """
 INSERT INTO effects (event_id, effect, subject_id, due_at, give_up_at, correlation_id)
 SELECT event_id, effect, subject_id, coalesce(due_at, clock_timestamp()), give_up_at, correlation_id
-FROM unnest(%b::uuid[], %b::text[], %b::uuid[], %b::timestamptz[], %b::timestamptz[], %b::uuid[])
-    AS p (event_id, effect, subject_id, due_at, give_up_at, correlation_id)
+FROM unnest(%b::uuid[], %b::text[], %b::uuid[], %b::timestamptz[], %b::timestamptz[], %b::uuid[],
+        %b::uuid[], %b::bigint[], %b::text[])
+    AS p (event_id, effect, subject_id, due_at, give_up_at, correlation_id, cause_id, cause_version, cause_type)
+WHERE cause_id IS NULL OR EXISTS (SELECT FROM events e
+    WHERE e.originator_id = cause_id AND e.originator_version = cause_version AND e.topic = cause_type)
 ON CONFLICT DO NOTHING
 """
 # Whatever else waits for the subject, between two attempts, may find things changed.
@@ -44,9 +47,11 @@ WHERE e.state = 'waiting' AND e.kind = p.kind AND e.subject_id = p.subject_id AN
     AND e.claimed_until IS NULL AND e.due_at > clock_timestamp()
 """
 _DROP: Final = """
-DELETE FROM effects e USING unnest(%b::text[], %b::uuid[]) AS d (effect, subject_id)
+DELETE FROM effects e USING unnest(%b::text[], %b::uuid[], %b::uuid[], %b::bigint[], %b::text[])
+    AS d (effect, subject_id, cause_id, cause_version, cause_type)
 WHERE e.state = 'waiting' AND e.kind = split_part(d.effect, '.', 1) AND e.subject_id = d.subject_id
-    AND e.effect = d.effect
+    AND e.effect = d.effect AND (cause_id IS NULL OR EXISTS (SELECT FROM events v
+        WHERE v.originator_id = cause_id AND v.originator_version = cause_version AND v.topic = cause_type))
 """
 _CLAIM: Final = """
 WITH due AS (
@@ -135,21 +140,28 @@ class Effect:
 
 
 def planning(changes: Iterable[Planned | Dropped]) -> list[tuple[str, list[PackedArray]]]:
-    """The statements, with their parameters, that write down what is planned and take away what is dropped. Safe to
-    repeat."""
+    """The statements, with their parameters, that write down what is planned and take away what is dropped; of what an
+    event causes only if the log has that event. Safe to repeat."""
     planned: dict[tuple[str, UUID], dict[UUID, Planned]] = {}
-    dropped: dict[tuple[str, UUID], None] = {}
+    dropped: dict[tuple[str, UUID], Dropped] = {}
     for change in changes:
         named = (change.effect, change.subject_id)
         if isinstance(change, Planned):
             planned.setdefault(named, {})[change.event_id] = change
         else:
-            dropped[named] = None
+            dropped[named] = change
             planned.pop(named, None)
     statements = []
     if dropped:
         statements.append(
-            (_DROP, [texts([effect for effect, _ in dropped]), uuids([subject for _, subject in dropped])])
+            (
+                _DROP,
+                [
+                    texts([effect for effect, _ in dropped]),
+                    uuids([subject for _, subject in dropped]),
+                    *_causes(list(dropped.values())),
+                ],
+            )
         )
     if rows := [each for events in planned.values() for each in events.values()]:
         about = uuids([row.subject_id for row in rows])
@@ -160,10 +172,20 @@ def planning(changes: Iterable[Planned | Dropped]) -> list[tuple[str, list[Packe
             timestamps([row.due_at for row in rows]),
             timestamps([row.give_up_at for row in rows]),
             uuids([row.correlation_id for row in rows]),
+            *_causes(rows),
         ]
         statements.append((_PLAN, columns))
         statements.append((_HURRY, [texts([row.kind for row in rows]), about]))
     return statements
+
+
+def _causes(changes: Sequence[Planned | Dropped]) -> list[PackedArray]:
+    causes = [change.cause for change in changes]
+    return [
+        uuids([None if cause is None else cause.aggregate_id for cause in causes]),
+        bigints([0 if cause is None else cause.version for cause in causes]),
+        texts(["" if cause is None else cause.event_type for cause in causes]),
+    ]
 
 
 async def plan(connection: AsyncConnection[Any], changes: Iterable[Planned | Dropped]) -> None:

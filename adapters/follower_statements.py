@@ -16,7 +16,8 @@ Move = tuple[str, str, int, int]  # follower, context, shard, position
 LOCK: Final = (
     "WITH locked AS (SELECT view, shard, position FROM view_positions WHERE view = ANY(%b::text[]) AND context = %s"
     " AND shard = ANY(%b::smallint[]) ORDER BY view, shard FOR UPDATE)"
-    " SELECT view, shard, position, set_config('synchronous_commit', 'off', true) FROM locked"
+    " SELECT view, shard, position, set_config('synchronous_commit', 'off', true),"
+    " (SELECT coalesce(max(notification_id), 0) FROM events) FROM locked"
 )
 MOVE: Final = (
     "WITH moved AS (UPDATE view_positions SET position = m.position, updated_at = clock_timestamp()"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
+import structlog
 from psycopg import AsyncConnection
 from psycopg.sql import SQL, Identifier
 from psycopg_pool import AsyncConnectionPool
@@ -28,6 +29,7 @@ from adapters.view_notices import moved
 from commands.effects import Dropped, Planned
 from projections.view import Recorded, Row, View
 
+log = structlog.get_logger()
 R = TypeVar("R", bound=Row)
 
 # Rows that are a person's and no facts.
@@ -48,6 +50,7 @@ class PostgresFollowerTransaction:
     follower: str
     context: str
     positions: dict[int, int]
+    log_end: int
     parked: set[UUID]
 
     async def after(self, shard: int, position: int, *, limit: int, until: int) -> list[LogRecord]:
@@ -75,7 +78,9 @@ class PostgresFollowerTransaction:
         await read_store.tell_changed(self.connection, view, [aggregate_id])
 
     async def erase(self, person_id: UUID) -> None:
-        await destroy_key(self.connection, person_id)
+        if not await destroy_key(self.connection, person_id):
+            log.error("key_not_destroyed", person_id=str(person_id), reason="the log has no erasure of this person")
+            return
         for table in _PERSONS_TABLES:
             await self.connection.execute(
                 SQL("DELETE FROM {} WHERE user_id = %s").format(Identifier(table)), [person_id]
@@ -129,9 +134,11 @@ class PostgresFollowerStore:
             # Not in the same statement: that would not see what whoever had the lock has parked. In a pipeline both
             # are one round trip.
             found = await connection.execute(PARKED_AGGREGATES, [texts([follower])])
-            positions = {shard: position for _, shard, position, _ in await locked.fetchall()}
+            rows = await locked.fetchall()
+            positions = {shard: position for _, shard, position, _, _ in rows}
+            log_end = rows[0][-1] if rows else 0
             parked = {aggregate_id for _, aggregate_id in await found.fetchall()}
-            yield PostgresFollowerTransaction(connection, self._log, follower, context, positions, parked)
+            yield PostgresFollowerTransaction(connection, self._log, follower, context, positions, log_end, parked)
 
     def together(
         self, context: str, shards: Iterable[int], reads: Mapping[str, tuple[View[Any], Sequence[UUID]] | None]

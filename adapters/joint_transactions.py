@@ -57,6 +57,7 @@ class JointTransaction:
     context: str
     batch: _Batch
     positions: dict[int, int] = field(default_factory=dict)
+    log_end: int = 0
     parked: set[UUID] = field(default_factory=set)
     rows: Mapping[UUID, Any] = field(default_factory=dict)
 
@@ -125,8 +126,10 @@ def _answered(
     reads: Mapping[str, tuple[View[Any], Sequence[UUID]] | None],
 ) -> None:
     _, locked, parked, *found = answers
-    for follower, shard, position, _ in locked:
-        transactions[text(follower)].positions[number(shard)] = number(position)
+    for follower, shard, position, _, log_end in locked:
+        transaction = transactions[text(follower)]
+        transaction.positions[number(shard)] = number(position)
+        transaction.log_end = number(log_end)
     for follower, aggregate_id in parked:
         transactions[text(follower)].parked.add(UUID(bytes=aggregate_id))
     reading = [(name, read[0]) for name, read in reads.items() if read is not None]

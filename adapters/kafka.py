@@ -9,10 +9,13 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
 from adapters.brokers import Brokers
+from adapters.kafka_reading import read_past_what_cannot_be_read
 from domain import CONTEXTS
 from domain.identity import SHARDS
 
 RECORD_BYTES_MAX: Final = 2 * 1024 * 1024
+
+read_past_what_cannot_be_read()
 
 
 class WrongPartitions(Exception):
@@ -44,6 +47,8 @@ async def ensure_topics(
             "cleanup.policy": "delete",
             "min.insync.replicas": str(min_insync_replicas),
             "max.message.bytes": str(RECORD_BYTES_MAX),
+            # Whoever else may produce: what is stored is no larger than it looks. The relay compresses nothing.
+            "compression.type": "uncompressed",
         }
         if missing:
             answer = await admin.create_topics(

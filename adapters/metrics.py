@@ -90,6 +90,12 @@ CACHE_INVALIDATIONS: Final = Counter(
     registry=REGISTRY,
 )
 CACHE_BYTES: Final = Gauge("kontor_response_cache_bytes", "Bytes that kept answers take.", registry=REGISTRY)
+RECORDS_REFUSED: Final = Gauge(
+    "kontor_kafka_records_refused",
+    "Records on Kafka that workers did not believe, because the relay has not signed them for their partition.",
+    ("topic",),
+    registry=REGISTRY,
+)
 VIEW_STATE: Final = Gauge(
     "kontor_view_state",
     "1 for the state a generation of a view is in: live, filling, beside, previous, or stopped.",

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
+import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from psycopg import AsyncConnection
@@ -22,6 +23,9 @@ from adapters.master_keys import ID_BYTES, KEY_BYTES, MasterKeys
 from adapters.view_notices import CHANNEL, changed
 from domain.disclosure import PersonalField
 from domain.errors import IllegalTransition
+from domain.users import User
+
+log = structlog.get_logger()
 
 _NONCE_BYTES: Final = 12
 # What stored tokens begin with: another scheme gets another prefix. A token of the first is bound to its person alone;
@@ -48,11 +52,14 @@ _WRAPPED: Final = (
 _OLDEST: Final = """
 SELECT person_id, wrapped_key FROM person_keys WHERE wrapped_key IS NOT NULL ORDER BY created_at LIMIT 1
 """
+# Only when the log has the person's erasure, whoever asks: this cannot be undone.
 # Who has read the key is told with it, however early that is: the person's events reach the views later.
 _DESTROY: Final = """
-WITH destroyed AS (INSERT INTO person_keys (person_id, wrapped_key, destroyed_at) VALUES (%s, NULL, clock_timestamp())
+WITH erased AS (SELECT originator_id FROM events WHERE originator_id = %s AND topic = %s LIMIT 1),
+destroyed AS (INSERT INTO person_keys (person_id, wrapped_key, destroyed_at)
+SELECT originator_id, NULL::bytea, clock_timestamp() FROM erased
 ON CONFLICT (person_id) DO UPDATE SET wrapped_key = NULL, destroyed_at = clock_timestamp()
-WHERE person_keys.wrapped_key IS NOT NULL) SELECT pg_notify(%s, %s)
+WHERE person_keys.wrapped_key IS NOT NULL) SELECT pg_notify(%s, %s) FROM erased
 """
 
 
@@ -114,7 +121,8 @@ class PersonalDataBox:
     async def destroy(self, person_id: UUID) -> None:
         """See `commands.ports.PersonalData.destroy`."""
         async with self._pool.connection() as connection:
-            await destroy_key(connection, person_id)
+            if not await destroy_key(connection, person_id):
+                log.error("key_not_destroyed", person_id=str(person_id), reason="the log has no erasure of this person")
 
     async def rotate(self) -> int:
         """Wrap every key by the present master key; returns how many were wrapped by another. May be interrupted
@@ -187,9 +195,13 @@ class PersonalDataBox:
         return key
 
 
-async def destroy_key(connection: AsyncConnection[Any], person_id: UUID) -> None:
-    """Destroy the person's key for ever, in the connection's transaction. The second time nothing happens."""
-    await connection.execute(_DESTROY, [person_id, CHANNEL, changed([KEYS_TABLE], [person_id])])
+async def destroy_key(connection: AsyncConnection[Any], person_id: UUID) -> bool:
+    """Destroy the person's key for ever, in the connection's transaction, if the log has the person's erasure; False,
+    and nothing happens, where it has not. The second time nothing changes."""
+    done = await connection.execute(
+        _DESTROY, [person_id, User.Erased.TOPIC, CHANNEL, changed([KEYS_TABLE], [person_id])]
+    )
+    return await done.fetchone() is not None
 
 
 def _sealed(key: AESGCM, text: str, person_id: UUID, place: PersonalField) -> str:

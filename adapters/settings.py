@@ -65,6 +65,13 @@ class Settings(BaseSettings):
     previous_master_keys: SecretStr = Field(
         default=SecretStr(""), description="earlier master keys, comma separated, until `kontor keys rotate` has run"
     )
+    record_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="base64 of 32 bytes; signs the records on Kafka; empty: a key derived from the master key",
+    )
+    previous_record_keys: SecretStr = Field(
+        default=SecretStr(""), description="other record keys, comma separated, whose records are believed as well"
+    )
     jwt_key: SecretStr = Field(description="base64 of a 32 byte Ed25519 seed; signs access tokens")
     other_jwt_keys: SecretStr = Field(
         default=SecretStr(""),

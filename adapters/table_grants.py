@@ -40,6 +40,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
     "view_positions": {WORKER: _KEEP, API: _READ, RELAY: _READ},
     "view_generations": {WORKER: _READ, API: _READ, RELAY: _READ},
     "parked_events": {WORKER: _ALL, API: _READ},
+    "refused_records": {WORKER: _KEEP, API: _READ},
     # What is done in the world.
     "effects": {WORKER: _ALL, API: _APPEND},
     "breakers": {WORKER: _ALL, API: _READ},

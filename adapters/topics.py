@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -13,9 +13,10 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from adapters import kafka
 from adapters.brokers import Brokers
+from adapters.record_signatures import RecordSignatures
 from adapters.relay_store import Partition
 from adapters.settings import Settings
-from adapters.wire import Linked, NotOurs, headers_of, key_of, parsed
+from adapters.wire import Linked, NotOurs, key_of
 
 # What tells that Kafka is away or busy; a new producer goes on.
 TOPICS_AWAY: Final = (KafkaError, TimeoutError, ConnectionError)
@@ -27,10 +28,11 @@ READ_WITHIN_MS: Final = 500
 class OpenKafkaTopics:
     """See `streams.ports.OpenTopics`."""
 
-    def __init__(self, producer: AIOKafkaProducer, brokers: Brokers, prefix: str) -> None:
+    def __init__(self, producer: AIOKafkaProducer, brokers: Brokers, prefix: str, signatures: RecordSignatures) -> None:
         self._producer = producer
         self._brokers = brokers
         self._prefix = prefix
+        self._signatures = signatures
 
     async def send(self, records: Sequence[Linked]) -> list[int]:
         by_partition: dict[Partition, list[int]] = {}
@@ -58,7 +60,7 @@ class OpenKafkaTopics:
             message = {
                 "key": key_of(record),
                 "value": record.state,
-                "headers": headers_of(record, previous=records[index].previous),
+                "headers": self._signatures.headers_of(records[index]),
                 "timestamp": None,
             }
             if batch.append(**message) is None:  # it is full
@@ -82,14 +84,14 @@ class OpenKafkaTopics:
             starts, ends = await consumer.beginning_offsets(list(named)), await consumer.end_offsets(list(named))
             there = {each: offsets[named[each]] for each in named}
             there = {each: offset for each, offset in there.items() if starts[each] <= offset < ends[each]}
-            first = await _read(consumer, {each: (starts[each], starts[each]) for each in there}, self._prefix)
-            last = await _read(consumer, {each: (offset, offset) for each, offset in there.items()}, self._prefix)
+            first = await _read(consumer, {each: (starts[each], starts[each]) for each in there}, self._linked)
+            last = await _read(consumer, {each: (offset, offset) for each, offset in there.items()}, self._linked)
         return {named[each]: (first[each][0], last[each][0]) for each in there if first[each] and last[each]}
 
     async def between(self, offsets: Mapping[Partition, tuple[int, int]]) -> dict[Partition, list[Linked]]:
         named = {self._named(partition): partition for partition in offsets}
         async with self._reading(auto_offset_reset="earliest") as consumer:
-            found = await _read(consumer, {each: offsets[named[each]] for each in named}, self._prefix)
+            found = await _read(consumer, {each: offsets[named[each]] for each in named}, self._linked)
         return {named[each]: its for each, its in found.items()}
 
     async def cut(self, before: Mapping[Partition, int]) -> None:
@@ -111,13 +113,21 @@ class OpenKafkaTopics:
         finally:
             await consumer.stop()
 
+    def _linked(self, message: Any) -> Linked | None:
+        try:
+            return self._signatures.read(message)
+        except NotOurs:
+            return None
+
     def _named(self, partition: Partition) -> TopicPartition:
         context, shard = partition
         return TopicPartition(self._prefix + context, shard)
 
 
 async def _read(
-    consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, tuple[int, int]], prefix: str
+    consumer: AIOKafkaConsumer,
+    offsets: Mapping[TopicPartition, tuple[int, int]],
+    linked_of: Callable[[Any], Linked | None],
 ) -> dict[TopicPartition, list[Linked]]:
     """The records from the first offset up to and with the second, of those that are the relay's and still there.
 
@@ -134,7 +144,7 @@ async def _read(
             batches = await consumer.getmany(*unread, timeout_ms=READ_WITHIN_MS)
             for partition, messages in batches.items():
                 first, last = offsets[partition]
-                read = (_linked(message, prefix) for message in messages if first <= message.offset <= last)
+                read = (linked_of(message) for message in messages if first <= message.offset <= last)
                 found[partition] += [linked for linked in read if linked is not None]
                 if messages[-1].offset >= last:
                     unread.discard(partition)
@@ -145,18 +155,12 @@ async def _read(
     return found
 
 
-def _linked(message: Any, prefix: str) -> Linked | None:
-    try:
-        return parsed(message.topic.removeprefix(prefix), message.partition, message.value, message.headers)
-    except NotOurs:
-        return None
-
-
 class KafkaTopics:
     """See `streams.ports.Topics`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, signatures: RecordSignatures) -> None:
         self._settings = settings
+        self._signatures = signatures
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[OpenKafkaTopics]:
@@ -168,4 +172,4 @@ class KafkaTopics:
             min_insync_replicas=settings.topic_min_insync_replicas,
         )
         async with kafka.producer(settings.brokers) as producer:
-            yield OpenKafkaTopics(producer, settings.brokers, settings.topic_prefix)
+            yield OpenKafkaTopics(producer, settings.brokers, settings.topic_prefix, self._signatures)

@@ -1,5 +1,5 @@
 """An event on Kafka: CloudEvents 1.0, binary mode. Attributes are `ce_` headers, the state is the value, the
-aggregate id is the key, the shard is the partition.
+aggregate id is the key, the shard is the partition. The relay signs all of it: see `adapters.record_signatures`.
 
 `previous` is the position of the record before it in the same partition: a reader whose last position is
 smaller has missed something.
@@ -22,11 +22,18 @@ from domain.identity import event_id_text
 
 TYPE_PREFIX: Final = "kontor."
 TEST_TYPE: Final = f"{TYPE_PREFIX}webhook.test"
+POSITION_MAX: Final = 2**63 - 1  # a bigint
 _JSON: Final = "application/json"
+# Of `headers_of`, in its order.
+HEADER_NAMES: Final = (
+    "ce_specversion", "ce_source", "ce_type", "ce_dataschema", "content-type", "ce_id", "ce_subject", "ce_time",
+    "ce_position", "ce_sequence", "ce_partitionkey", "ce_correlationid", "ce_causationid", "ce_commandid", "ce_actor",
+    "ce_previous",
+)  # fmt: skip
 
 
 class NotOurs(Exception):
-    """A Kafka record that the relay did not write: a header is missing or malformed."""
+    """A Kafka record that the relay did not write: it is not signed, wrongly signed or malformed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +110,8 @@ def structured_test(test_id: UUID, endpoint_id: UUID, now: datetime) -> bytes:
 
 
 def parsed(context: str, partition: int, value: bytes | None, headers: Iterable[tuple[str, bytes]]) -> Linked:
-    """The record as the log has it. Raises NotOurs."""
+    """The record that these headers tell, whoever wrote them: `adapters.record_signatures` says who did. Raises
+    NotOurs."""
     found = dict(headers)
     try:
         command_id = UUID(found["ce_commandid"].decode())
@@ -123,6 +131,9 @@ def parsed(context: str, partition: int, value: bytes | None, headers: Iterable[
             shard=partition,
             state=value or b"",
         )
-        return Linked(record, int(found["ce_previous"]))
+        previous = int(found["ce_previous"])
+        if not 0 <= previous < record.position <= POSITION_MAX:
+            raise ValueError(f"position {record.position} after {previous}")
+        return Linked(record, previous)
     except (KeyError, ValueError) as error:
         raise NotOurs(f"a record in {context}/{partition} is not the relay's: {error!r}") from error

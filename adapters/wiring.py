@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hmac
 import select
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -47,10 +48,11 @@ from adapters.personal_data import PersonalDataBox
 from adapters.prepared_connection import PreparedConnections
 from adapters.rate_limits import RateLimits
 from adapters.read_store import ReadStore
+from adapters.record_signatures import RecordSignatures
 from adapters.redis_views import RedisViews
 from adapters.response_cache import ResponseCache
 from adapters.sessions import SessionTable
-from adapters.settings import Settings
+from adapters.settings import Settings, listed
 from adapters.smtp_url import smtp_server
 from adapters.table_grants import PARTS
 from adapters.void_token_reader import VoidTokenReader
@@ -125,6 +127,7 @@ class Kontor:
     positions: ViewPositions
     responses: ResponseCache
     personal_data: PersonalDataBox
+    signatures: RecordSignatures
     sessions: SessionTable
     access_tokens: AccessTokens
     void_tokens: VoidTokens
@@ -191,6 +194,17 @@ async def _warn_of_an_owner(pool: AsyncConnectionPool[Any], part: str) -> None:
         variable = f"KONTOR_POSTGRES_{part.upper()}_URL"
         hint = f"name a role in {variable} for `kontor migrate`, and give this process that URL as KONTOR_POSTGRES_URL"
         log.warning("database_role_may_change_the_log", part=part, hint=hint)
+
+
+def record_signatures(settings: Settings) -> RecordSignatures:
+    """With the record keys of the settings, or, where there are none, with keys derived from the master keys."""
+    named = settings.record_key.get_secret_value()
+    if named:
+        keys = [base64.b64decode(key) for key in (named, *listed(settings.previous_record_keys.get_secret_value()))]
+    else:
+        masters = (settings.master_key.get_secret_value(), *listed(settings.previous_master_keys.get_secret_value()))
+        keys = [hmac.digest(base64.b64decode(key), b"record key", "sha256") for key in masters]
+    return RecordSignatures(keys, settings.topic_prefix)
 
 
 def _access_tokens(settings: Settings, void: VoidTokens) -> AccessTokens:
@@ -323,6 +337,7 @@ async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]
                     positions=positions,
                     responses=responses,
                     personal_data=personal_data,
+                    signatures=record_signatures(settings),
                     sessions=sessions,
                     access_tokens=_access_tokens(settings, void_tokens),
                     void_tokens=void_tokens,

@@ -24,6 +24,7 @@ from api.graphql.schema import schema
 from api.graphql.serving import KontorRouter
 from api.graphql.sockets import SocketLimits
 from api.known_hosts import KnownHosts, refuse
+from api.record_gauges import RecordGauges
 from api.rest import commands as rest_commands
 from api.rest import payments, problems
 from api.view_gauges import ViewGauges
@@ -82,6 +83,7 @@ def create_app(
             )
             app.state.view_gauges = ViewGauges(kontor.reads)
             app.state.effect_gauges = EffectGauges(kontor.effects, kontor.deliveries)
+            app.state.record_gauges = RecordGauges(kontor.reads)
             yield
 
     app = Application(

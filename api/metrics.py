@@ -7,6 +7,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from adapters.metrics import REGISTRY
 from api.effect_gauges import EffectGauges
+from api.record_gauges import RecordGauges
 from api.view_gauges import ViewGauges
 
 router = APIRouter(tags=["health"])
@@ -20,4 +21,6 @@ async def metrics(request: Request) -> Response:
     effects: EffectGauges = request.app.state.effect_gauges
     await gauges.refresh()
     await effects.refresh()
+    records: RecordGauges = request.app.state.record_gauges
+    await records.refresh()
     return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)

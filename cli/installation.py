@@ -24,6 +24,7 @@ from cli.stack.state import read_state
 PREFIX = "KONTOR_"
 REQUIRED = ("KONTOR_POSTGRES_URL", "KONTOR_KAFKA_URL", "KONTOR_REDIS_URL", "KONTOR_MASTER_KEY", "KONTOR_JWT_KEY")
 KEYS = ("KONTOR_MASTER_KEY", "KONTOR_JWT_KEY")
+LISTS_OF_KEYS = ("KONTOR_OTHER_JWT_KEYS", "KONTOR_RECORD_KEY", "KONTOR_PREVIOUS_RECORD_KEYS")
 KEY_BYTES = 32
 SCHEMES = {"KONTOR_POSTGRES_URL": ("postgresql://", "postgres://"), "KONTOR_REDIS_URL": ("redis://", "rediss://")}
 
@@ -53,6 +54,9 @@ def known_variables() -> dict[str, str]:
     kept = {"KONTOR_MASTER_KEY": secrets.master_key, "KONTOR_JWT_KEY": secrets.jwt_key} if secrets else {}
     if secrets and "KONTOR_JWT_KEY" not in named:
         kept["KONTOR_OTHER_JWT_KEYS"] = secrets.other_jwt_keys
+    if secrets and "KONTOR_RECORD_KEY" not in named:
+        kept["KONTOR_RECORD_KEY"] = secrets.record_key
+        kept["KONTOR_PREVIOUS_RECORD_KEYS"] = secrets.previous_record_keys
     return {**state.settings, **kept, **named}
 
 
@@ -63,8 +67,9 @@ def settings_from(variables: Mapping[str, str]) -> Settings:
             raise Problem(f"{name} is not set: set it, or start everything with `kontor up`.")
     for name in KEYS:
         _check_key(name, variables[name])
-    for key in filter(None, variables.get("KONTOR_OTHER_JWT_KEYS", "").split(",")):
-        _check_key("KONTOR_OTHER_JWT_KEYS", key.strip())
+    for name in LISTS_OF_KEYS:
+        for key in filter(None, variables.get(name, "").split(",")):
+            _check_key(name, key.strip())
     for name, schemes in SCHEMES.items():
         if not variables[name].startswith(schemes):
             raise Problem(f"{name} is {without_password(variables[name])!r}: it has to begin with {schemes[0]}")

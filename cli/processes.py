@@ -73,7 +73,8 @@ def relay() -> None:
         async with _opened(settings, "relay") as kontor:
             store = PostgresRelayStore(settings.postgres_url, kontor.log)
             async with asyncio.TaskGroup() as group:
-                group.create_task(Relay(store, KafkaTopics(settings), on_leading=_announce(settings)).run())
+                topics = KafkaTopics(settings, kontor.signatures)
+                group.create_task(Relay(store, topics, on_leading=_announce(settings)).run())
                 group.create_task(hash_chain.extend(kontor.hash_chain), name="hash-chain")
 
     _until_signalled(lead)

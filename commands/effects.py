@@ -7,6 +7,15 @@ from datetime import datetime
 from uuid import UUID
 
 
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """The event that something is planned or dropped for: it counts only when the log has it."""
+
+    aggregate_id: UUID
+    version: int
+    event_type: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
     """Something to be done in the world because of an event, once: `(event_id, effect)` is its name. Effects of one
@@ -18,6 +27,7 @@ class Planned:
     due_at: datetime | None = None  # None: at once
     give_up_at: datetime | None = None
     correlation_id: UUID | None = None  # the event's: what is recorded of the effect has it, too
+    cause: Cause | None = None  # None: a command asks for it, not an event
 
     @property
     def kind(self) -> str:
@@ -30,3 +40,4 @@ class Dropped:
 
     effect: str
     subject_id: UUID
+    cause: Cause | None = None

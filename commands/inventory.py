@@ -15,12 +15,16 @@ from commands.orders import required_order
 from commands.payments import begin_payment
 from domain.catalogue import Product, valid_sku
 from domain.disclosure import Plain
-from domain.errors import NotFound
+from domain.errors import IllegalTransition, NotFound
 from domain.identity import OrderId, event_id, product_id, stock_item_id
 from domain.inventory import HOLD_S_MAX, StockItem
 from domain.orders import Order, OrderStatus
 
 REASON_ITEMS_MAX: Final = 5
+# What follows from an event is done only where the order itself says that the event happened: an event that was not
+# read from the log proves nothing.
+GIVEN_UP: Final = frozenset({OrderStatus.CANCELLED, OrderStatus.REJECTED})
+SENT_OFF: Final = frozenset({OrderStatus.SHIPPED, OrderStatus.DELIVERED, OrderStatus.REFUNDED})
 # What such an order holds is given back in time; every later one has been promised its units.
 UNCONFIRMED: Final = frozenset({OrderStatus.PENDING, OrderStatus.RESERVED, OrderStatus.REJECTED, OrderStatus.CANCELLED})
 
@@ -136,17 +140,20 @@ def _reserve(order: Order, items: Mapping[UUID, StockItem], work: Work) -> None:
 
 
 async def release_order(command: ReleaseOrder, work: Work) -> Result:
-    """Give back what the order holds; nothing happens where it holds nothing."""
+    """Give back what the order holds; nothing happens where it holds nothing. Raises IllegalTransition unless it is
+    CANCELLED or REJECTED: its units are promised."""
     order = await required_order(command.order_id, work)
+    _require(order, GIVEN_UP, "given back")
     for item in await _stock_of(order, work):
         item.release(order_id=command.order_id, now=work.now)
     return Result(order)
 
 
 async def dispatch_order(command: DispatchOrder, work: Work) -> Result:
-    """What the order holds leaves the stock; nothing happens where it holds nothing. Whether it was shipped, the
-    caller knows: this follows from it."""
+    """What the order holds leaves the stock; nothing happens where it holds nothing. Raises IllegalTransition unless
+    it was shipped."""
     order = await required_order(command.order_id, work)
+    _require(order, SENT_OFF, "taken out of the stock")
     for item in await _stock_of(order, work):
         item.dispatch(order_id=command.order_id, now=work.now)
     return Result(order)
@@ -166,6 +173,14 @@ async def expire_holds(command: ExpireHolds, work: Work) -> Result:
     if lapsed and order.status is OrderStatus.RESERVED:
         order.reject(reason="not confirmed in time: what was held for it was given back", now=work.now)
     return Result(order)
+
+
+def _require(order: Order, statuses: frozenset[OrderStatus], what: str) -> None:
+    if order.status not in statuses:
+        wanted = " or ".join(sorted(statuses))
+        raise IllegalTransition(
+            f"Order {order.number} is {order.status.value}: what it holds is {what} only when it is {wanted}."
+        )
 
 
 async def _stock_of(order: Order, work: Work) -> list[StockItem]:

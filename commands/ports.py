@@ -98,7 +98,8 @@ class PersonalData(Protocol):
         """A keyed digest: equal for equal texts, and useless without the key."""
 
     async def destroy(self, person_id: UUID) -> None:
-        """Destroy the person's key for ever; nothing personal can be sealed for them again. Safe to repeat."""
+        """Destroy the person's key for ever; nothing personal can be sealed for them again. Safe to repeat. Nothing
+        happens where the log has no erasure of the person."""
 
 
 class Credentials(Protocol):

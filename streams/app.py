@@ -26,7 +26,6 @@ from mode.supervisors import CrashingSupervisor
 from adapters.effects_ledger import Effect
 from adapters.kafka import RECORD_BYTES_MAX
 from adapters.settings import Settings
-from adapters.wire import Linked, NotOurs, parsed
 from adapters.wiring import Kontor, open_kontor
 from projections import views_of
 from projections.view import View
@@ -37,6 +36,7 @@ from streams.doing import AT_ONCE, doers
 from streams.eager import EagerConsumer, events_of
 from streams.effects import Effects, effects_follower
 from streams.following import Follower
+from streams.refusing import Refusals
 from streams.skipping import PassedOver, is_far, skip_to
 from streams.views import Copier, view_follower
 
@@ -58,6 +58,7 @@ class Worker(faust.App):
     copier: Copier
     effects: dict[str, Effects[Effect]]  # by kind
     planner: Follower
+    refusals: Refusals
 
     def _new_transport(self) -> Any:
         transport: Any = super()._new_transport()
@@ -68,6 +69,7 @@ class Worker(faust.App):
         self.resources = AsyncExitStack()
         self.kontor = await self.resources.enter_async_context(open_kontor(SETTINGS, name="worker"))
         self.chain = Chain(self.kontor.followers)
+        self.refusals = Refusals(self.kontor.signatures, self.kontor.pool)
         self.copier = Copier(self.kontor.reads, self.kontor.copies)
         ledger, do = self.kontor.effects, doers(self.kontor)
         self.effects = {kind: Effects(ledger, kind, do[kind], at_once=at_once) for kind, at_once in AT_ONCE.items()}
@@ -119,7 +121,7 @@ class Worker(faust.App):
         last = {event.message.partition: event.message for event in fresh}
         far = {shard: ends for shard, message in last.items() if (ends := await self._far_ends(message))}
         near = [event for event in fresh if event.message.partition not in far]
-        records = [linked for event in near if (linked := linked_of(context, event)) is not None]
+        records = [linked for event in near if (linked := self.refusals.read(event.message)) is not None]
 
         async def skip(shard: int, offset: int) -> None:
             if await skip_to(self.consumer, last[shard].tp, offset):
@@ -143,20 +145,6 @@ class Worker(faust.App):
         if view.table not in self._followers:
             self._followers[view.table] = view_follower(view, self.copier)
         return self._followers[view.table]
-
-
-def linked_of(context: str, event: Any) -> Linked | None:
-    """The record of a Faust event; None for one that the relay did not write. If it stands where one of ours
-    was, the next record shows the gap."""
-    message = event.message
-    headers = message.headers or ()
-    pairs = headers.items() if isinstance(headers, dict) else headers
-    try:
-        return parsed(context, message.partition, message.value, pairs)
-    except NotOurs as error:
-        log.error("record_not_ours", topic=message.topic, partition=message.partition, offset=message.offset,
-                  error=str(error))  # fmt: skip
-        return None
 
 
 app = Worker(

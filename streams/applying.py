@@ -6,6 +6,7 @@ does with a record exactly one of three things:
 - position <= last: it was applied, drop it;
 - previous <= last: it is the next, apply it;
 - previous > last: something is missing. Read the missing events from the log in Postgres, apply them, go on.
+A record past the end of the log is dropped, too, whoever signed it: the log decides, Kafka is a hint.
 So a lost or repeated record, a deleted topic, a new view and a rebuild are all the same to it, and Kafka
 offsets are only a hint.
 """
@@ -201,7 +202,7 @@ class Chain:
             fresh: list[LogRecord] = []
             moved: dict[int, int] = {}
             for shard, chain in by_shard.items():
-                records, gap = next_of(chain, transaction.positions[shard])
+                records, gap = next_of(chain, transaction.positions[shard], transaction.log_end)
                 if records:
                     fresh += records
                     moved[shard] = records[-1].position
@@ -289,13 +290,17 @@ class Chain:
                 pause_s = min(2 * pause_s, RETRY_PAUSE_S_MAX)
 
 
-def next_of(chain: Sequence[Linked], last: int) -> tuple[list[LogRecord], int | None]:
+def next_of(chain: Sequence[Linked], last: int, log_end: int) -> tuple[list[LogRecord], int | None]:
     """Of a shard's records, those that come next after position `last`, up to the first gap; and if there is one,
-    the position before its end."""
+    the position before its end. What lies past the end of the log is left out."""
     fresh: list[LogRecord] = []
     for linked in chain:
         if linked.record.position <= last:
             continue
+        if linked.record.position > log_end:
+            log.warning("record_past_the_log", context=linked.record.context, shard=linked.record.shard,
+                        position=linked.record.position, log_end=log_end)  # fmt: skip
+            break
         if linked.previous > last:
             return fresh, linked.previous
         fresh.append(linked.record)
@@ -327,7 +332,7 @@ def _whole(by_shard: Mapping[int, Sequence[Linked]], transaction: Changes) -> tu
     fresh: list[LogRecord] = []
     moved: dict[int, int] = {}
     for shard, chain in by_shard.items():
-        records, gap = next_of(chain, transaction.positions[shard])
+        records, gap = next_of(chain, transaction.positions[shard], transaction.log_end)
         if gap is not None:
             raise Apart
         if records:

@@ -22,7 +22,7 @@ from adapters.circuit_breaker import CircuitBreaker
 from adapters.effects_ledger import BreakerState, State
 from adapters.group_commit import StoreUnavailable
 from commands import checkout, notifications
-from commands.effects import Dropped, Planned
+from commands.effects import Cause, Dropped, Planned
 from commands.ports import GatewayRefused, Overloaded
 from domain.errors import Conflict
 from domain.identity import event_id
@@ -109,8 +109,11 @@ def effects_follower(wake: Callable[[Collection[str]], None], *, mails: bool) ->
 
 
 def _correlated(change: Planned | Dropped, recorded: Recorded) -> Planned | Dropped:
-    """What follows from the effect has followed from the request, too."""
-    return replace(change, correlation_id=recorded.correlation_id) if isinstance(change, Planned) else change
+    """What follows from the effect has followed from the request, too; and the event that calls for it is named."""
+    cause = Cause(recorded.aggregate_id, recorded.version, recorded.event_type)
+    if isinstance(change, Planned):
+        return replace(change, correlation_id=recorded.correlation_id, cause=cause)
+    return replace(change, cause=cause)
 
 
 class Effects(Generic[E]):

@@ -36,11 +36,16 @@ class Changes(Protocol):
     def parked(self) -> set[UUID]:
         """The aggregates of which something is parked for the follower, in any shard. The caller's to change."""
 
+    @property
+    def log_end(self) -> int:
+        """The position of the newest event of the log, as of the moment the positions were locked."""
+
     async def write(self, view: View[R], events: Sequence[Recorded]) -> list[R]:
         """Fold events into the view's rows (see `projections.view.folded`); returns the changed ones."""
 
     async def erase(self, person_id: UUID) -> None:
-        """Destroy the person's key, and what is stored about the person beside events. Safe to repeat."""
+        """Destroy the person's key, and what is stored about the person beside events, if the log has the person's
+        erasure; nothing happens where it has not. Safe to repeat."""
 
     async def plan(self, changes: Sequence[Planned | Dropped]) -> None:
         """Write into the ledger of effects what is planned, in order, and take out what is dropped. Safe to repeat."""

@@ -19,6 +19,9 @@ from streams.ports import Leadership, OpenTopics
 log = structlog.get_logger()
 
 EVENTS_A_BATCH: Final = 1_000
+# More than that came between two batches from a flood of somebody else's. To read all of it would hold up the relay for
+# as long as the flood lasts: readers drop and refill by position whatever its order is, and `kontor verify` tells it.
+BETWEEN_RECORDS_MAX: Final = 20_000
 NOTHING: Final = (0, -1)  # of a partition to which nothing was published: position and offset
 
 
@@ -65,6 +68,10 @@ async def send(
     emptied += [partition for partition in await not_there(topics, doubtful) if partition not in emptied]
     # And it may go on after something that was cut off since.
     between = {each: (before[1] + 1, ends[each][1]) for each, before in doubtful.items() if each not in emptied}
+    flooded = [each for each, (first, last) in between.items() if last - first > BETWEEN_RECORDS_MAX]
+    for context, shard in flooded:
+        first, last = between.pop((context, shard))
+        log.warning("partition_flooded", context=context, shard=shard, records=last - first)
     found = await topics.between(between) if between else {}
     emptied += [partition for partition, its in found.items() if not is_in_order(doubtful[partition][0], its)]
     # Whoever stores these ends and dies before publishing again leaves the mark that it has to be done.

@@ -19,7 +19,7 @@ from adapters.group_commit import StoreUnavailable
 from commands.checkout import follow_up, reservations
 from commands.handling import Actor, Pipeline
 from commands.ports import Overloaded
-from domain.errors import Conflict
+from domain.errors import Conflict, IllegalTransition
 from domain.identity import event_id
 from projections.view import Recorded
 from streams.following import Follower
@@ -56,6 +56,11 @@ async def _execute(pipeline: Pipeline, command: object, **how: Any) -> None:
     while True:
         try:
             await pipeline.execute(command, actor=ACTOR, **how)
+            return
+        except IllegalTransition as error:
+            # The aggregate does not know of the event. A refused command leaves its key unused, so the event of the log
+            # that has the same id is still followed.
+            log.error("not_called_for", command=type(command).__name__, error=str(error))
             return
         except (Conflict, Overloaded, StoreUnavailable, *AWAY) as error:
             log.warning("checkout_waits", command=type(command).__name__, error=str(error))

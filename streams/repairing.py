@@ -20,7 +20,8 @@ from adapters.relay_store import mark_lost, marked_lost
 from adapters.wiring import Kontor
 from domain.identity import shard_of
 from projections.view import View
-from streams.verification import Verdict
+from streams.standing import allow_keys_again, publish_everything_again, set_back
+from streams.verification import Verdict, verify_all
 
 log = structlog.get_logger()
 
@@ -65,8 +66,21 @@ async def publish_again(kontor: Kontor, partitions: Sequence[tuple[str, int]]) -
 
 
 async def repair(kontor: Kontor, verdict: Verdict) -> None:
-    """Heal what the verdict names and the log knows."""
+    """Heal what the verdict names and the log knows. A follower that stands where the log has nothing is set back and
+    waited for before rows are compared again: until then nobody can say which of them are wrong."""
+    returned = set[str]()
+    if verdict.keys:
+        await allow_keys_again(kontor, verdict.keys)
+    if verdict.relay_astray:
+        await publish_everything_again(kontor)
+    if verdict.astray:
+        await set_back(kontor, verdict.astray)
+        returned = {name for name, *_ in verdict.astray}
+        verdict = await verify_all(kontor)
     for view, ids in verdict.rows.items():
+        if view.table in returned & verdict.behind:
+            log.warning("not_folded_yet", view=view.table, rows=len(ids), hint="is a worker running?")
+            continue
         await fold_again(kontor, view, ids)
         log.info("folded_again", view=view.table, rows=len(ids))
     if verdict.partitions and not await publish_again(kontor, sorted(verdict.partitions)):

@@ -1,4 +1,5 @@
-"""Is everything everywhere? Compares, per aggregate, the log with Kafka, every view and every Redis copy.
+"""Is everything everywhere? Compares, per aggregate, the log with Kafka, every view and every Redis copy; and with it
+where followers and the relay stand, and whose keys are destroyed (`streams.standing`).
 
 Runs beside a working system: it looks at what the log held when it began, waits (bounded) until relay and
 followers have passed that point, and lets rows be newer than it.
@@ -16,18 +17,21 @@ from uuid import UUID
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from psycopg.sql import SQL, Identifier
 
+from adapters.kafka_reading import read_past_what_cannot_be_read
 from adapters.log import LogRecord
 from adapters.packed_arrays import texts
 from adapters.parked_events import PARKED_AGGREGATES
 from adapters.read_store import rows_by_id
+from adapters.record_signatures import RecordSignatures
 from adapters.schema import followers
-from adapters.wire import NotOurs, parsed
+from adapters.wire import NotOurs
 from adapters.wiring import Kontor
 from domain import CONTEXTS
 from domain.identity import SHARDS, shard_of
 from projections import VIEWS
 from projections.view import View
 from streams import hash_chain
+from streams.standing import Astray, astray, destroyed_without_erasure, relay_astray
 
 PASSING_S_MAX: Final = 60.0
 SETTLING_S_MAX: Final = 10.0
@@ -49,8 +53,8 @@ _IDS = SQL(
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is not as the log says. `what`: missing, extra, stale, different, out of order, or
-    parked, whose row is not compared."""
+    """Something that is not as the log says. `what`: missing, extra, stale, different, out of order, past the log,
+    destroyed, or parked, whose row is not compared."""
 
     where: str
     what: str
@@ -61,7 +65,9 @@ class Finding:
 @dataclass(slots=True)
 class Verdict:
     """The findings (up to FINDINGS_MAX are kept, all are counted), what was compared, and what the log can heal:
-    the rows of a view that are wrong in PostgreSQL or Redis, and partitions of Kafka."""
+    the rows of a view that are wrong in PostgreSQL or Redis, partitions of Kafka, followers and the relay that stand
+    where the log has nothing, and keys that were destroyed without an erasure. `behind` are those who had not passed
+    the position."""
 
     position: int = 0
     findings: list[Finding] = field(default_factory=list)
@@ -70,6 +76,10 @@ class Verdict:
     chain_end: hash_chain.Anchor | None = None
     rows: dict[View[Any], set[UUID]] = field(default_factory=dict)
     partitions: set[tuple[str, int]] = field(default_factory=set)
+    astray: list[Astray] = field(default_factory=list)
+    relay_astray: bool = False
+    keys: list[UUID] = field(default_factory=list)
+    behind: set[str] = field(default_factory=set)
 
     def found(self, where: str, what: str, subject: object, detail: str) -> None:
         self.findings_count += 1
@@ -93,7 +103,20 @@ async def verify_all(kontor: Kontor, *, expected: Sequence[hash_chain.Anchor] = 
         await _verify_topic(kontor, context, verdict)
     for view in _followed(kontor):
         await _verify_view(kontor, view, verdict)
+    await _verify_standing(kontor, verdict)
     return verdict
+
+
+async def _verify_standing(kontor: Kontor, verdict: Verdict) -> None:
+    verdict.astray = await astray(kontor)
+    for name, context, shard, position in verdict.astray:
+        verdict.found(name, "past the log", f"{context}/{shard}", f"stands at {position}, where the log has no event")
+    for told in await relay_astray(kontor):
+        verdict.relay_astray = True
+        verdict.found("relay", "past the log", told, "the log has no such event")
+    verdict.keys = await destroyed_without_erasure(kontor)
+    for person_id in verdict.keys:
+        verdict.found("keys", "destroyed", person_id, "the log has no erasure of this person")
 
 
 def shown(view: View[Any]) -> str:
@@ -134,6 +157,7 @@ async def _passed(kontor: Kontor, verdict: Verdict) -> None:
         if not behind or asyncio.get_running_loop().time() > give_up_at:
             break
         await asyncio.sleep(0.2)
+    verdict.behind = {name for name, *_ in behind}
     for name, context, shard, position, end in behind:
         verdict.found(
             name, "stale", f"{context}/{shard}", f"stands at {position}, the log at {end}; is the process running?"
@@ -143,6 +167,7 @@ async def _passed(kontor: Kontor, verdict: Verdict) -> None:
 async def _verify_topic(kontor: Kontor, context: str, verdict: Verdict) -> None:
     """Every event of the log once or more in its partition, first times in order, and nothing else."""
     topic = kontor.settings.topic_prefix + context
+    read_past_what_cannot_be_read()
     consumer = AIOKafkaConsumer(**kontor.settings.brokers.client_options(), enable_auto_commit=False)
     await consumer.start()
     try:
@@ -152,32 +177,39 @@ async def _verify_topic(kontor: Kontor, context: str, verdict: Verdict) -> None:
         # An explicit offset: seeking to the beginning races with the reset of a new assignment.
         for partition, start in (await consumer.beginning_offsets(partitions)).items():
             consumer.seek(partition, start)
-        held = {shard: Held(context, verdict) for shard in range(SHARDS)}
+        held = {shard: Held(context, verdict, kontor.signatures) for shard in range(SHARDS)}
         while [each for each in partitions if await consumer.position(each) < ends[each]]:
             for partition, messages in (await consumer.getmany(timeout_ms=1000)).items():
                 for message in messages:
                     held[partition.partition].add(message)
     finally:
         await consumer.stop()
+    log_end = await kontor.log.end()
     for shard, partition_held in held.items():
+        partition_held.report(log_end)
         await _compare_partition(kontor, context, shard, partition_held.seen, verdict)
 
 
 @dataclass(slots=True)
 class Held:
-    """What a partition holds: position to fingerprint. Reports what is out of order or not ours."""
+    """What a partition holds: position to fingerprint. Reports what is out of order, past the log or not signed."""
 
     context: str
     verdict: Verdict
+    signatures: RecordSignatures
     seen: dict[int, int] = field(default_factory=dict)
     highest: int = 0
+    shard: int = 0
+    forged: int = 0
+    first_forged: str = ""
 
     def add(self, message: Any) -> None:
+        self.shard = message.partition
         try:
-            record = parsed(self.context, message.partition, message.value, message.headers).record
+            record = self.signatures.read(message).record
         except NotOurs as error:
-            self.verdict.partitions.add((self.context, message.partition))
-            self.verdict.found("kafka", "extra", f"{message.topic}/{message.partition}@{message.offset}", str(error))
+            self.forged += 1
+            self.first_forged = self.first_forged or str(error)
             return
         if record.position in self.seen:
             self.verdict.count("kafka records repeated", 1)
@@ -188,6 +220,18 @@ class Held:
         self.seen[record.position] = fingerprint(record)
         self.highest = max(self.highest, record.position)
         self.verdict.count("kafka records", 1)
+
+    def report(self, log_end: int) -> None:
+        """What the partition holds that no log had: records that are not signed, one finding for all, and positions
+        that the log has not reached."""
+        where = f"kafka {self.context}/{self.shard}"
+        if self.forged:
+            self.verdict.partitions.add((self.context, self.shard))
+            told = f"{self.forged} forged or unsigned; the first: {self.first_forged}"
+            self.verdict.found("kafka", "extra", f"{self.context}/{self.shard}", told)
+        for position in [each for each in self.seen if each > log_end]:
+            self.verdict.partitions.add((self.context, self.shard))
+            self.verdict.found(where, "past the log", position, f"the log ends at {log_end}")
 
 
 async def _compare_partition(kontor: Kontor, context: str, shard: int, seen: dict[int, int], verdict: Verdict) -> None:

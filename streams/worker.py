@@ -64,13 +64,26 @@ async def delete_done_effects() -> None:
         group.create_task(effects.delete_done(app.kontor.deliveries))
 
 
+async def note_refusals() -> None:
+    await app.refusals.run()
+
+
 async def ready() -> None:
     while not app.consumer.assignment():  # noqa: ASYNC110
         await asyncio.sleep(0.1)  # Faust has no event for it
     announce_ready()
 
 
-for background in (copy, watch_tail, grant_wishes, do_effects, deliver_webhooks, delete_done_effects, ready):
+for background in (
+    copy,
+    watch_tail,
+    grant_wishes,
+    do_effects,
+    deliver_webhooks,
+    delete_done_effects,
+    note_refusals,
+    ready,
+):
     app.task(background)
 
 

@@ -99,6 +99,7 @@ class Stack:
             environment="development",
             master_key=secrets.master_key,
             jwt_key=secrets.jwt_key,
+            record_key=secrets.record_key,
             stripe_url=status["gateway_url"],
             stripe_key=secrets.gateway_key,
             stripe_webhook_secret=secrets.gateway_webhook_secret,

@@ -102,6 +102,7 @@ class InMemory:
         return await self.execute(ReserveOrders(order_ids=(order_id,)))
 
     async def release(self, order_id: OrderId) -> Outcome:
+        """As the checkout does after the order was cancelled or rejected."""
         return await self.execute(ReleaseOrder(order_id=order_id))
 
     async def cancel(self, order_id: OrderId, actor: Actor = SYSTEM) -> Outcome:

@@ -94,11 +94,11 @@ class Installation:
         return done.stdout
 
     @contextmanager
-    def process(self, *arguments: str, log: str) -> Iterator[subprocess.Popen[bytes]]:
-        """`kontor ...` while the block runs."""
+    def process(self, *arguments: str, log: str, module: str = "cli.main") -> Iterator[subprocess.Popen[bytes]]:
+        """`kontor ...`, or another module, while the block runs."""
         with (self.home / "logs" / f"{log}.log").open("ab") as output:
             process = subprocess.Popen(  # noqa: S603  # this program itself
-                [sys.executable, "-m", "cli.main", *arguments],
+                [sys.executable, "-m", module, *arguments],
                 env=self.environment, cwd=PROJECT_ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             )  # fmt: skip
         try:
@@ -141,6 +141,7 @@ def own_installation(beside: Path) -> Iterator[Installation]:
                     "KONTOR_REDIS_URL": status["redis_url"],
                     "KONTOR_MASTER_KEY": made.master_key,
                     "KONTOR_JWT_KEY": made.jwt_key,
+                    "KONTOR_RECORD_KEY": made.record_key,
                     "KONTOR_STRIPE_URL": status["gateway_url"] or "",
                     "KONTOR_STRIPE_KEY": made.gateway_key,
                 },

@@ -2,7 +2,8 @@
 
 Stages, every one on an empty database with topics of its own: `delay` (commit to visible, at fixed rates), `drain` (the
 relay and the limit of aiokafka), `catch-up` (a backlog on Kafka taken by Faust doing nothing, by one worker, by two, by
-Quix Streams), `live` (workers that follow while the relay publishes) and `rebuild` (a view anew, and a bare copy of the
+Quix Streams), `live` (workers that follow while the relay publishes), `signing` (the
+same with and without signatures on records) and `rebuild` (a view anew, and a bare copy of the
 same events). The views of orders are kept, four rows an event; the checkout, which reacts once, stands at the end.
 """
 
@@ -31,7 +32,7 @@ from cli.stack.home import PROJECT_ROOT
 from cli.stack.problem import Problem
 from projections import views_of
 
-STAGES: Final = ("delay", "drain", "catch-up", "live", "rebuild")
+STAGES: Final = ("delay", "drain", "catch-up", "live", "signing", "rebuild")
 VIEW: Final = "orders"
 RATE: Final = "events_per_s"
 MILLION: Final = 1_000_000
@@ -101,7 +102,13 @@ class ViewsBench:
             for row in uvloop.run(measure(self.installation, self.rates, self.seconds)):
                 rows.append({"stage": "delay", **row})
                 self.say(f"delay {row}")
-        works = {"drain": self._drain, "catch-up": self._catch_up, "live": self._live, "rebuild": self._rebuild}
+        works = {
+            "drain": self._drain,
+            "catch-up": self._catch_up,
+            "live": self._live,
+            "signing": self._signing,
+            "rebuild": self._rebuild,
+        }
         for number in range(1, self.rounds + 1):
             for stage, work in works.items():
                 for name, rate in work() if stage in stages else ():
@@ -134,6 +141,13 @@ class ViewsBench:
                 with place.installation.process("relay", log="relay-bench"):
                     yield _name(workers), self._rate(place.applied, place.events)
 
+    def _signing(self) -> Iterator[tuple[str, float]]:
+        for name, module in (("signed", "cli.main"), ("unsigned", "cli.bench.unsigned")):
+            with self._filled() as place, self._workers(place, 1, group=name, module=module):
+                time.sleep(SETTLE_S)
+                with place.installation.process("relay", log="relay-bench", module=module):
+                    yield name, self._rate(place.applied, place.events)
+
     def _rebuild(self) -> Iterator[tuple[str, float]]:
         with self._filled() as place:
             wait_for_quiet(self.installation.home, self.idle_wait_s)
@@ -156,12 +170,12 @@ class ViewsBench:
             yield Place(installation, connection, ends, self.events)
 
     @contextmanager
-    def _workers(self, place: Place, count: int, *, group: str) -> Iterator[None]:
+    def _workers(self, place: Place, count: int, *, group: str, module: str = "cli.main") -> Iterator[None]:
         with ExitStack() as stack:
             for number in range(count):
                 variables = place.installation.variables | {"KONTOR_WORKER_GROUP": group + place.name}
                 worker = replace(place.installation, variables=variables)
-                stack.enter_context(worker.process("worker", log=f"worker-bench-{number}"))
+                stack.enter_context(worker.process("worker", log=f"worker-bench-{number}", module=module))
             yield
 
     def _contestant(self, place: Place, module: str, **variables: str) -> float:
@@ -229,6 +243,13 @@ GOALS: Final = (
         at_least=0.8,
     ),
     Goal(name="catch-up: times Quix Streams", stage="catch-up", figure="kontor", against="quix", at_least=1),
+    Goal(
+        name="signing: share of the live rate without",
+        stage="signing",
+        figure="signed",
+        against="unsigned",
+        at_least=0.95,
+    ),
     Goal(name="relay: events/s", stage="drain", figure="kontor", at_least=20_000),
     Goal(name="rebuild: seconds for a million events", stage="rebuild", figure="seconds a million", at_most=60),
 )

@@ -119,6 +119,10 @@ class Secrets:
     # Homes made before there was a gateway have none yet.
     gateway_key: str = ""
     gateway_webhook_secret: str = ""
+    # Homes made before records were signed have none yet.
+    record_key: str = ""
+    # Keys whose records are believed as well, comma separated.
+    previous_record_keys: str = ""
 
     def __repr__(self) -> str:
         return "Secrets(hidden)"
@@ -141,7 +145,9 @@ def load_or_make_secrets(home: Home) -> Secrets:
     """The secrets of this home, made on its first start; raises Problem when data exists whose keys are gone."""
     found = read_secrets(home)
     if found is not None:
-        return found if found.gateway_key else _written(home, replace(found, **_gateway_secrets()))
+        whole = found if found.gateway_key else replace(found, **_gateway_secrets())
+        whole = whole if whole.record_key else replace(whole, record_key=_new_key())
+        return whole if whole == found else _written(home, whole)
     if (home.postgres / "data").exists():
         raise Problem(
             f"{home.postgres / 'data'} holds data, but the keys that opened it, {home.secrets_file}, are gone: "
@@ -150,8 +156,9 @@ def load_or_make_secrets(home: Home) -> Secrets:
     made = Secrets(
         postgres_password=secrets.token_urlsafe(24),
         redis_password=secrets.token_urlsafe(24),
-        master_key=base64.b64encode(secrets.token_bytes(32)).decode(),
-        jwt_key=base64.b64encode(secrets.token_bytes(32)).decode(),
+        master_key=_new_key(),
+        jwt_key=_new_key(),
+        record_key=_new_key(),
         **_gateway_secrets(),
     )
     return _written(home, made)
@@ -160,11 +167,28 @@ def load_or_make_secrets(home: Home) -> Secrets:
 def rotate_signing_key(home: Home, *, forget: bool) -> Secrets:
     """The secrets with another key that signs access tokens; the one before still verifies, unless it is forgotten.
     They count from the next start on. Raises Problem where nothing was started yet."""
+    found = _required_secrets(home)
+    return _written(home, replace(found, jwt_key=_new_key(), other_jwt_keys="" if forget else found.jwt_key))
+
+
+def rotate_record_key(home: Home, *, forget: bool) -> Secrets:
+    """The secrets with another key that signs the records on Kafka; what the one before signed is still believed,
+    unless it is forgotten. They count from the next start on. Raises Problem where nothing was started yet."""
+    found = _required_secrets(home)
+    return _written(
+        home, replace(found, record_key=_new_key(), previous_record_keys="" if forget else found.record_key)
+    )
+
+
+def _required_secrets(home: Home) -> Secrets:
     found = read_secrets(home)
     if found is None:
         raise Problem(f"There is no installation in {home.path}: start one with `kontor up`.")
-    new = base64.b64encode(secrets.token_bytes(32)).decode()
-    return _written(home, replace(found, jwt_key=new, other_jwt_keys="" if forget else found.jwt_key))
+    return found
+
+
+def _new_key() -> str:
+    return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def _gateway_secrets() -> dict[str, str]:

@@ -24,6 +24,8 @@ SECRET_VARIABLES = (
     "KONTOR_MASTER_KEY",
     "KONTOR_JWT_KEY",
     "KONTOR_OTHER_JWT_KEYS",
+    "KONTOR_RECORD_KEY",
+    "KONTOR_PREVIOUS_RECORD_KEYS",
     "KONTOR_STRIPE_KEY",
     "KONTOR_STRIPE_WEBHOOK_SECRET",
     "KONTOR_POSTGRES_API_URL",
@@ -131,6 +133,8 @@ def settings(home: Home, secrets: Secrets, urls: ServerUrls, ports: Ports) -> di
         "KONTOR_JWT_KEY": secrets.jwt_key,
         # Beside a key that is named, those of this home have no say.
         "KONTOR_OTHER_JWT_KEYS": "" if "KONTOR_JWT_KEY" in named else secrets.other_jwt_keys,
+        "KONTOR_RECORD_KEY": secrets.record_key,
+        "KONTOR_PREVIOUS_RECORD_KEYS": "" if "KONTOR_RECORD_KEY" in named else secrets.previous_record_keys,
         "KONTOR_HTTP_HOST": "127.0.0.1",
         "KONTOR_ENVIRONMENT": environment_name(),
         "KONTOR_PUBLIC_URL": http_url(ports),

@@ -11,9 +11,10 @@ import pytest
 from adapters.account_tokens import TOKENS_OF_A_PURPOSE_MAX
 from adapters.memory import memory_ports
 from adapters.wiring import Kontor
-from commands.ports import AccountToken, AccountTokens, PersonalData, TokenPurpose
+from commands.ports import AccountToken, AccountTokens, EventStore, PersonalData, TokenPurpose
 from domain.disclosure import PersonalField
 from domain.identity import email_claim_id
+from tests.erasing import erased_in_the_log
 
 pytestmark = pytest.mark.servers
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -25,8 +26,8 @@ ONE, OTHER = UUID(int=1), UUID(int=2)
 class World:
     """One of the two, and its people."""
 
-    def __init__(self, tokens: AccountTokens, personal_data: PersonalData) -> None:
-        self.tokens, self.personal_data = tokens, personal_data
+    def __init__(self, tokens: AccountTokens, personal_data: PersonalData, store: EventStore | None = None) -> None:
+        self.tokens, self.personal_data, self.store = tokens, personal_data, store
 
     async def person(self) -> UUID:
         person = uuid4()
@@ -45,7 +46,7 @@ class World:
 @pytest.fixture(params=["memory", "postgres"])
 async def world(request: pytest.FixtureRequest, kontor: Kontor) -> World:
     ports = memory_ports() if request.param == "memory" else kontor.ports
-    return World(ports.account_tokens, ports.personal_data)
+    return World(ports.account_tokens, ports.personal_data, ports.store)
 
 
 async def test_a_token_says_whose_it_is_until_it_expires(world: World) -> None:
@@ -95,6 +96,8 @@ async def test_destroyed_tokens_are_those_of_the_purpose_or_all(world: World) ->
 
 async def test_nobody_who_was_erased_or_never_was_gets_a_token(world: World) -> None:
     person = await world.person()
+    assert world.store is not None
+    await erased_in_the_log(world.store, person)
     await world.personal_data.destroy(person)
     assert not await world.good(await world.made(person))
 

@@ -19,6 +19,7 @@ from adapters.webhook_secrets import PREVIOUS_GOOD, WebhookSecretTable
 from adapters.wiring import Kontor
 from domain.disclosure import PersonalField
 from domain.errors import IllegalTransition
+from tests.erasing import erased_in_the_log
 from tests.given import NOW
 
 EMAIL, NAME = PersonalField.USER_EMAIL, PersonalField.USER_NAME
@@ -141,6 +142,7 @@ async def test_of_many_first_starts_all_use_the_same_digests(empty: Kontor) -> N
 async def test_a_destroyed_key_is_never_made_again(empty: Kontor) -> None:
     sealing, ada, nobody = await box(empty, OLD), uuid4(), uuid4()
     (token,) = await sealing.seal(ada, (NAME, "Ada"))
+    await erased_in_the_log(empty.store, ada, nobody)
     for person in (ada, ada, nobody):  # twice, and one who never had a key
         await sealing.destroy(person)
     for person in (ada, nobody):
@@ -151,11 +153,24 @@ async def test_a_destroyed_key_is_never_made_again(empty: Kontor) -> None:
 
 
 @pytest.mark.servers
+async def test_a_key_is_destroyed_only_when_the_log_has_the_erasure(empty: Kontor) -> None:
+    sealing, ada, grace = await box(empty, OLD), uuid4(), uuid4()
+    (token,) = await sealing.seal(ada, (NAME, "Ada"))
+    await erased_in_the_log(empty.store, grace)
+    await sealing.destroy(ada)
+    async with empty.followers.begin("erasure", "users", [0]) as transaction:
+        await transaction.erase(ada)
+    assert await sealing.open([(ada, NAME, token)]) == ["Ada"]
+    assert await sealing.seal(ada, (NAME, "Ada again"))
+
+
+@pytest.mark.servers
 async def test_a_key_destroyed_during_a_rotation_stays_destroyed(empty: Kontor) -> None:
     sealing = await box(empty, OLD)
     people = [uuid4() for _ in range(50)]
     for person in people:
         await sealing.seal(person, (NAME, "x"))
+    await erased_in_the_log(empty.store, *people)
     both = await box(empty, NEW, OLD)
     await asyncio.gather(both.rotate(), *(sealing.destroy(person) for person in people))
     rows = await empty.reads.fetch(SQL("SELECT person_id FROM person_keys WHERE wrapped_key IS NOT NULL"), [])

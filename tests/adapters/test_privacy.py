@@ -26,6 +26,7 @@ from domain.identity import SHARDS, UserId, email_claim_id
 from domain.users import Role, User
 from streams import erasure
 from tests.adapters.test_event_store import append_of
+from tests.erasing import erased_in_the_log
 from tests.given import NOW, PASSWORD, recorded
 
 pytestmark = pytest.mark.servers
@@ -89,6 +90,7 @@ async def test_the_follower_destroys_in_the_transaction_of_its_position_and_may_
     user = (await kontor.store.load([user_id]))[user_id][0]
     user.erase(by="user:test", now=NOW)  # type: ignore[attr-defined]
     events = recorded(user.collect_events())
+    await erased_in_the_log(kontor.store, user_id, version=events[0].version)
     async with kontor.followers.begin("erasure", "users", range(SHARDS)) as transaction:
         await erasure.apply(transaction, events)
         raise Rollback
@@ -133,6 +135,7 @@ async def test_of_everything_at_once_with_an_erasure_nothing_stays(kontor: Konto
     people = [uuid4() for _ in range(25)]
     for person in people:
         await ports.personal_data.seal(person, (PersonalField.USER_NAME, "x"))
+    await erased_in_the_log(kontor.store, *people)
 
     async def destroy(person: UUID) -> None:
         for port in (ports.personal_data, ports.credentials, ports.sessions, ports.mfa, ports.account_tokens):

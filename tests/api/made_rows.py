@@ -26,6 +26,7 @@ from projections.orders import ORDERS, OrderRow
 from projections.payments import PAYMENTS, PaymentRow
 from projections.users import USERS, UserRow
 from projections.view import View
+from tests.erasing import erased_in_the_log
 
 FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 TEXTS = ("mug", "Red mug", 'tea pot, "large"', "Käse ☕ 'x'", "back\\slash\tand tab", "rare", "")
@@ -150,6 +151,7 @@ async def user_row(kontor: Kontor, chance: Random, number: int) -> UserRow:
         (PersonalField.USER_NAME, chance.choice(TEXTS)),
     )
     if number % 3 == 2:
+        await erased_in_the_log(kontor.store, own)
         await kontor.personal_data.destroy(own)
     return UserRow(
         id=own,

@@ -28,6 +28,7 @@ from tests.api.following import until as eventually
 from tests.api.made_rows import Shop, stored_shop
 from tests.api.served import Served, served
 from tests.conftest import Stack, installation_on
+from tests.erasing import erased_in_the_log
 
 pytestmark = pytest.mark.servers
 STOCK_OF = "query($sku: String!) { stockItem(sku: $sku) { sku onHand version } }"
@@ -311,6 +312,7 @@ async def test_a_name_is_gone_once_its_key_is_whatever_the_views_have_seen(askin
     names = "query($id: ID!) { user(id: $id) { name email } }"
     for token in (mine, staffs):
         assert (await asking.kept(names, token, id=str(person.id))).data["user"]["email"] == "p0@example.com"
+    await erased_in_the_log(asking.kontor.store, person.id)
     await asking.kontor.personal_data.destroy(person.id)
 
     async def gone() -> bool:

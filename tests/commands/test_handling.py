@@ -197,6 +197,7 @@ async def test_a_decision_without_events_is_remembered_only_under_a_key() -> Non
     kontor = InMemory()
     await kontor.product("MUG", units=5)
     order_id = await kontor.placed(await kontor.customer(), ("MUG", 1))
+    await kontor.cancel(order_id)
     appends = len(kontor.store.appends)
     await kontor.release(order_id)
     assert len(kontor.store.appends) == appends

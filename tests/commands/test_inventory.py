@@ -19,8 +19,18 @@ from commands.inventory import (
     ReleaseOrder,
     ReserveOrders,
 )
-from commands.orders import CancelOrder
-from domain.errors import Conflict, DomainError, Forbidden, Invalid, NotFound, StockInsufficient, Unauthenticated
+from commands.orders import CancelOrder, ShipOrder
+from commands.payments import AuthorisePayment
+from domain.errors import (
+    Conflict,
+    DomainError,
+    Forbidden,
+    IllegalTransition,
+    Invalid,
+    NotFound,
+    StockInsufficient,
+    Unauthenticated,
+)
 from domain.identity import OrderId, event_id, payment_id, stock_item_id
 from domain.inventory import HOLD_S_MAX, StockItem
 from domain.orders import Order, OrderStatus
@@ -162,6 +172,7 @@ async def test_a_release_gives_everything_back_and_a_second_changes_nothing() ->
     await kontor.product("CUP", units=5)
     order_id = await kontor.placed(await kontor.customer(), ("MUG", 3), ("CUP", 2))
     await kontor.reserve(order_id)
+    await kontor.cancel(order_id)
     await kontor.release(order_id)
     assert (await kontor.stock("MUG")).holds == (await kontor.stock("CUP")).holds == {}
     stored = len(kontor.store.stored)
@@ -176,6 +187,7 @@ async def test_a_release_leaves_what_others_hold() -> None:
     mine, other = await kontor.placed(customer, ("MUG", 2)), await kontor.placed(customer, ("MUG", 3))
     for order_id in (mine, other):
         await kontor.reserve(order_id)
+    await kontor.cancel(mine)
     await kontor.release(mine)
     assert held(await kontor.stock("MUG")) == {other: 3}
 
@@ -309,7 +321,7 @@ async def test_a_count_that_breaks_a_rule_changes_nothing(
 
 async def test_what_is_dispatched_has_left_the_stock_and_only_once() -> None:
     kontor = InMemory()
-    order_id = await reserved(kontor)
+    order_id = await shipped(kontor)
     for _ in range(2):
         await kontor.execute(DispatchOrder(order_id=order_id))
     mug, cup = await kontor.stock("MUG"), await kontor.stock("CUP")
@@ -317,12 +329,32 @@ async def test_what_is_dispatched_has_left_the_stock_and_only_once() -> None:
     assert kontor.store.event_types[-2:] == ["stock.dispatched"] * 2
 
 
-async def test_a_release_after_the_dispatch_brings_nothing_back() -> None:
+async def test_a_release_after_the_dispatch_is_refused_and_brings_nothing_back() -> None:
+    kontor = InMemory()
+    order_id = await shipped(kontor)
+    await kontor.execute(DispatchOrder(order_id=order_id))
+    with pytest.raises(IllegalTransition, match="is SHIPPED"):
+        await kontor.release(order_id)
+    assert (await kontor.stock("MUG")).available == 2
+
+
+async def shipped(kontor: InMemory) -> OrderId:
+    order_id = await reserved(kontor)
+    await kontor.execute(AuthorisePayment(payment_id=payment_id(order_id), reference="pi_1"))
+    await kontor.execute(ShipOrder(order_id=order_id, carrier="Post", tracking_number="RM1"), STAFF)
+    return order_id
+
+
+@pytest.mark.parametrize("command", [ReleaseOrder, DispatchOrder], ids=lambda each: each.__name__)
+async def test_what_an_order_holds_is_moved_only_when_the_order_itself_calls_for_it(command: Any) -> None:
     kontor = InMemory()
     order_id = await reserved(kontor)
-    await kontor.execute(DispatchOrder(order_id=order_id))
-    await kontor.release(order_id)
-    assert (await kontor.stock("MUG")).available == 2
+    stored = len(kontor.store.stored)
+    for _ in range(2):
+        with pytest.raises(IllegalTransition, match="is RESERVED"):
+            await kontor.execute(command(order_id=order_id), key="k")
+    assert len(kontor.store.stored) == stored
+    assert held(await kontor.stock("MUG"))[order_id] == 3
 
 
 async def test_holds_expire_at_their_moment_and_not_before() -> None:

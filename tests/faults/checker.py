@@ -12,6 +12,7 @@ from psycopg.sql import SQL
 
 from adapters.wiring import Kontor
 from tests.faults.crowd import Crowd, Sent
+from tests.faults.on_records import the_log_decides
 from tests.faults.scene import Scene
 
 RECOVERED_S_MAX: Final = 240.0  # on two cores a minute of load is some minutes of checkouts
@@ -103,6 +104,7 @@ async def check(scene: Scene) -> Outcome:
         if not 0 <= reserved <= on_hand or reserved != held:
             outcome.other.append(f"{sku}: {reserved} reserved, {held} held by orders, {on_hand} on hand")
     await _money_is_where_orders_say(scene, outcome)
+    outcome.other += await the_log_decides(kontor)
     verdict = await scene.verify(kontor)
     outcome.repeated_records = verdict.compared.get("kafka records repeated", 0)
     kinds = {"missing": outcome.lost, "out of order": outcome.reordered}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from adapters.settings import Settings
-from tests.faults import on_code, on_kafka, on_load, on_payments, on_postgres, on_processes, on_redis
+from tests.faults import on_code, on_kafka, on_load, on_payments, on_postgres, on_processes, on_records, on_redis
 from tests.faults.on_processes import clock_is_wrong, killed
 from tests.faults.on_the_network import bad_weather
 from tests.faults.scene import Scene
@@ -64,6 +64,14 @@ _TABLE: Final = (
     Fault(number=21, name="worker-killed", inject=killed("worker")),
     Fault(number=22, name="worker-killed-copying", inject=on_redis.worker_dies_before_it_copies),
     Fault(number=23, name="strangers", inject=on_kafka.strangers_write_to_the_topics,
+          after=on_kafka.strangers_records_go),
+    Fault(number=39, name="records-forged", inject=on_records.records_are_forged,
+          after=on_kafka.strangers_records_go),
+    Fault(number=40, name="records-replayed", inject=on_records.records_are_replayed,
+          after=on_kafka.strangers_records_go),
+    Fault(number=41, name="records-truncated", inject=on_records.records_are_truncated,
+          after=on_kafka.strangers_records_go),
+    Fault(number=42, name="records-reordered", inject=on_records.records_are_reordered,
           after=on_kafka.strangers_records_go),
     Fault(number=24, name="redis-emptied", inject=on_redis.redis_is_emptied),
     Fault(number=25, name="redis-killed", inject=killed("redis", 1)),

@@ -32,6 +32,7 @@ class SimulatedTransaction:
         self._connection = database.connections
         self._changes: dict[tuple[str, tuple[Any, ...]], Any] = {}
         self.positions: dict[int, int] = {}
+        self.log_end = 0
         self.parked: set[UUID] = set()
 
     async def lock(self, shards: Iterable[int], held: AsyncExitStack) -> None:
@@ -39,6 +40,7 @@ class SimulatedTransaction:
         for shard in shards:
             await held.enter_async_context(self._database.locks[self._follower, self._context, shard])
         await self._call()
+        self.log_end = len(self._database.log)
         positions = self._database.rows["position"]
         self.positions = {shard: positions.get((self._follower, self._context, shard), 0) for shard in shards}
         self.parked = {key[1] for key in self._database.rows["parked"] if key[0] == self._follower}

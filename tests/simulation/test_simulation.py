@@ -53,7 +53,7 @@ def test_a_seed_is_the_same_run_again() -> None:
 
 
 def a_gap_is_applied_over(patched: pytest.MonkeyPatch) -> None:
-    def next_of(chain: Sequence[Linked], last: int) -> tuple[list[LogRecord], None]:
+    def next_of(chain: Sequence[Linked], last: int, _log_end: int) -> tuple[list[LogRecord], None]:
         return [linked.record for linked in chain if linked.record.position > last], None
 
     patched.setattr(applying, "next_of", next_of)

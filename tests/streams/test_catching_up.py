@@ -229,6 +229,7 @@ def installation_of(stack: Stack) -> Installation:
             "KONTOR_KAFKA_URL": settings.kafka_url,
             "KONTOR_REDIS_URL": settings.redis_url,
             "KONTOR_MASTER_KEY": settings.master_key.get_secret_value(),
+            "KONTOR_RECORD_KEY": settings.record_key.get_secret_value(),
             "KONTOR_JWT_KEY": settings.jwt_key.get_secret_value(),
         },
     )

@@ -15,11 +15,12 @@ import pytest
 from adapters.circuit_breaker import FAILURES_MAX, OPEN_S_MIN, CircuitBreaker
 from adapters.effects_ledger import KEPT_FOR, Effect, EffectsLedger, plan
 from adapters.wiring import Kontor
-from commands.effects import Dropped, Planned
+from commands.effects import Cause, Dropped, Planned
 from commands.ports import GatewayAway, GatewayRefused
 from streams import effects as running
 from streams.effects import Effects
 from streams.settling import NotYet
+from tests.erasing import erased_in_the_log
 
 pytestmark = pytest.mark.servers
 WAIT_S = 60.0
@@ -432,3 +433,20 @@ async def test_planning_is_undone_with_the_transaction(kontor: Kontor, ledger: E
     with pytest.raises(Died):
         await dies()
     assert await states(ledger) == {}
+
+
+async def test_what_an_event_plans_or_drops_counts_only_when_the_log_has_the_event(
+    kontor: Kontor, ledger: EffectsLedger
+) -> None:
+    person, stranger = uuid4(), uuid4()
+    await erased_in_the_log(kontor.store, person)
+    known = Cause(person, 1, "user.erased")
+    unknown = [Cause(stranger, 1, "user.erased"), Cause(person, 2, "user.erased"), Cause(person, 1, "user.registered")]
+    await write(kontor, *(planned("mail.order_shipped", cause=cause) for cause in unknown))
+    assert await states(ledger) == {}
+    await write(kontor, planned("order.expire", cause=known), planned("mail.order_shipped", cause=known))
+    for cause in unknown:
+        await write(kontor, Dropped("order.expire", ORDER, cause))
+    assert await states(ledger) == {"waiting": ["order.expire", "mail.order_shipped"]}
+    await write(kontor, Dropped("order.expire", ORDER, known))
+    assert await states(ledger) == {"waiting": ["mail.order_shipped"]}

@@ -44,7 +44,9 @@ async def add_products(kontor: Kontor, count: int, *, tag: str = "P") -> None:
 
 
 def relay_of(kontor: Kontor) -> Relay:
-    return Relay(PostgresRelayStore(kontor.settings.postgres_url, kontor.log), KafkaTopics(kontor.settings))
+    return Relay(
+        PostgresRelayStore(kontor.settings.postgres_url, kontor.log), KafkaTopics(kontor.settings, kontor.signatures)
+    )
 
 
 @asynccontextmanager
@@ -215,7 +217,7 @@ async def test_what_a_deposed_leader_sends_out_of_order_is_published_again(konto
         if sum(position > 20 for position in before) == 2:  # the first of what is not published yet is not among them
             strays.append(Linked(record, before[-1]))
         before.append(record.position)
-    async with KafkaTopics(kontor.settings).open() as opened:
+    async with KafkaTopics(kontor.settings, kontor.signatures).open() as opened:
         assert len(await opened.send(strays)) > SHARDS / 2
     async with relaying(kontor):
         await until(lambda: caught_up(kontor))
@@ -227,7 +229,7 @@ async def test_what_a_dead_leader_sent_and_did_not_note_is_left_where_it_is(kont
     await publish_products(kontor, 20)
     await add_products(kontor, 100, tag="after")
     records = await kontor.log.after(20, limit=1000)
-    async with KafkaTopics(kontor.settings).open() as opened:
+    async with KafkaTopics(kontor.settings, kontor.signatures).open() as opened:
         last = {linked.record.shard: linked.record.position for linked in await on_kafka(kontor)}
         partitions = {("catalogue", shard): (position, 0) for shard, position in last.items()}
         await opened.send(publishing.linked(records[:60], partitions))
@@ -247,7 +249,7 @@ async def test_records_between_two_offsets_are_read_and_what_is_gone_is_not_wait
     records = await on_kafka(kontor)
     shard = records[0].record.shard
     its = [each for each in records if each.record.shard == shard]
-    async with KafkaTopics(kontor.settings).open() as opened:
+    async with KafkaTopics(kontor.settings, kontor.signatures).open() as opened:
         at, nowhere = ("catalogue", shard), ("users", 3)
         assert await opened.between({at: (1, 2), nowhere: (0, 9)}) == {at: its[1:3], nowhere: []}
         assert await opened.between({at: (2, 1_000)}) == {at: its[2:]}
@@ -268,7 +270,7 @@ async def test_a_look_into_a_topic_that_is_made_again_meanwhile_does_not_wait_fo
             await make_topic_again(kontor)
         return await before(*asked)
 
-    async with KafkaTopics(kontor.settings).open() as opened:
+    async with KafkaTopics(kontor.settings, kontor.signatures).open() as opened:
         assert await opened.outermost(ends) != {}
         monkeypatch.setattr("adapters.topics._read", read)
         async with asyncio.timeout(kafka_topics.READ_S_MAX - 5):
@@ -324,7 +326,7 @@ async def test_a_batch_that_is_larger_than_a_request_keeps_its_order_and_its_off
         Linked(record._replace(position=number, state=b"x" * size), number - 1) for number, size in enumerate(sizes, 1)
     ]
     other = [Linked(record._replace(position=90, shard=(record.shard + 1) % SHARDS), 0)]
-    async with KafkaTopics(kontor.settings).open() as topics:
+    async with KafkaTopics(kontor.settings, kontor.signatures).open() as topics:
         assert await topics.send([*records[:3], *other, *records[3:]]) == [0, 1, 2, 0, 3, 4, 5, 6]
         with pytest.raises(MessageSizeTooLargeError):
             await topics.send([Linked(record._replace(state=b"x" * RECORD_BYTES_MAX), 7)])

@@ -18,6 +18,7 @@ from streams.applying import Chain
 from streams.following import Follower
 from streams.repairing import fold_again
 from streams.views import view_follower
+from tests.erasing import erased_in_the_log
 from tests.streams.test_catching_up import FOLLOWS_STOCK
 from tests.streams.test_chain import published, receive
 from tests.streams.test_parking import Sick
@@ -113,6 +114,7 @@ async def test_rows_that_are_repaired_or_go_are_told(kontor: Kontor, told: Told)
 async def test_destroying_a_key_is_told(kontor: Kontor, told: Told) -> None:
     person = uuid4()
     await kontor.personal_data.seal(person, (PersonalField.USER_NAME, "a name"))
+    await erased_in_the_log(kontor.store, person)
     await told()
     await kontor.personal_data.destroy(person)
     assert changed(await told(), "person_keys") == {mark_of(person)}
