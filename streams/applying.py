@@ -294,13 +294,12 @@ def next_of(chain: Sequence[Linked], last: int, log_end: int) -> tuple[list[LogR
     """Of a shard's records, those that come next after position `last`, up to the first gap; and if there is one,
     the position before its end. What lies past the end of the log is left out."""
     fresh: list[LogRecord] = []
+    if past := [linked.record for linked in chain if linked.record.position > log_end]:
+        log.warning("records_past_the_log", context=past[0].context, shard=past[0].shard, records=len(past),
+                    position=past[0].position, log_end=log_end)  # fmt: skip
     for linked in chain:
-        if linked.record.position <= last:
+        if not last < linked.record.position <= log_end:
             continue
-        if linked.record.position > log_end:
-            log.warning("record_past_the_log", context=linked.record.context, shard=linked.record.shard,
-                        position=linked.record.position, log_end=log_end)  # fmt: skip
-            break
         if linked.previous > last:
             return fresh, linked.previous
         fresh.append(linked.record)
