@@ -117,7 +117,9 @@ class _Stored:
 
 
 def _compare(chain: HashChain, before: Link, link: Link, events: Sequence[HashedEvent], found: Found) -> None:
-    if len(events) == link.events and chain.hash_of(link.previous_hash, events) == link.hash:
+    hashes = b"".join(event.hash for event in events)
+    reaches = events[-1].position == link.position if events else False
+    if len(events) == link.events and reaches and chain.hash_of(link.previous_hash, link.position, hashes) == link.hash:
         return
     pairs = zip((event.mark for event in events), link.marks, strict=False)
     same = next((n for n, (now, then) in enumerate(pairs) if now != then), min(len(events), len(link.marks)))
