@@ -67,14 +67,6 @@ class AccountTokenTable:
             )
             return bool(taken.rowcount == 1)
 
-    async def destroy(self, user_id: UUID, purpose: TokenPurpose | None = None) -> None:
-        """See `commands.ports.AccountTokens.destroy`."""
-        async with self._pool.connection() as connection:
-            await connection.execute(
-                "DELETE FROM account_tokens WHERE user_id = %s AND (%s::text IS NULL OR purpose = %s)",
-                [user_id, purpose, purpose],
-            )
-
 
 def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()

@@ -33,7 +33,9 @@ log = structlog.get_logger()
 R = TypeVar("R", bound=Row)
 
 # Rows that are a person's and no facts.
-_PERSONS_TABLES: Final = ("credentials", "sessions", "mfa", "account_tokens")
+_PERSONS_TABLES: Final = (
+    "credentials", "sessions", "mfa", "account_tokens", "staged_passwords", "staged_factors", "prepared_factors",
+)  # fmt: skip
 
 _BEHIND: Final = (
     "SELECT v.view, v.context, v.shard, v.position, r.position FROM view_positions v"

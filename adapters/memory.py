@@ -6,7 +6,7 @@ Events are kept as the stored bytes, so what does not survive the log does not s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -19,11 +19,12 @@ from eventsourcing.domain import Aggregate, CanMutateAggregate
 from eventsourcing.persistence import StoredEvent
 
 from adapters.event_codec import EventMapper
+from adapters.memory_accounts import MemoryAccounts, MemoryCredentials, MemoryMfa, MemorySessions
 from adapters.memory_tokens import MemoryAccountTokens
 from adapters.void_tokens import VoidTokens
 from commands.ports import Append, CommandRepeated, Ports, StoredCommand, StreamHead, VersionConflict
 from domain import CONTEXT_OF, aggregate_type_of
-from domain.disclosure import PersonalField, Secret
+from domain.disclosure import PersonalField
 from domain.errors import IllegalTransition
 
 START: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -40,6 +41,7 @@ class MemoryEventStore:
         self._heads: dict[UUID, StreamHead] = {}
         self._streams: dict[UUID, list[StoredEvent]] = {}
         self._commands: dict[UUID, StoredCommand] = {}
+        self.on_stored: Callable[[Append], None] | None = None  # what is done in the append's transaction
 
     @property
     def events(self) -> list[Any]:
@@ -85,6 +87,8 @@ class MemoryEventStore:
             self._streams.setdefault(cast("UUID", row.originator_id), []).append(row)
         self.appends.append(append)
         self._heads |= moved
+        if self.on_stored is not None:
+            self.on_stored(append)
         return heads
 
     async def find_command(self, command_id: UUID) -> StoredCommand | None:
@@ -132,89 +136,6 @@ class MemoryPersonalData:
     def digest(self, text: str) -> str:
         """See `commands.ports.PersonalData.digest`."""
         return hashlib.blake2b(text.encode(), key=b"memory", digest_size=32).hexdigest()
-
-
-class MemoryCredentials:
-    """See `commands.ports.Credentials`. Keeps digests that are quick to compute: not for real passwords."""
-
-    def __init__(self, personal_data: MemoryPersonalData) -> None:
-        self._personal_data = personal_data
-        self._digests: dict[UUID, bytes] = {}
-
-    async def set(self, user_id: UUID, password: Secret) -> None:
-        """See `commands.ports.Credentials.set`."""
-        if not self._personal_data.is_destroyed(user_id):
-            self._digests[user_id] = _password_digest(user_id, password)
-
-    async def verify(self, user_id: UUID | None, password: Secret) -> bool:
-        """See `commands.ports.Credentials.verify`."""
-        return user_id is not None and self._digests.get(user_id) == _password_digest(user_id, password)
-
-    async def destroy(self, user_id: UUID) -> None:
-        """See `commands.ports.Credentials.destroy`."""
-        self._digests.pop(user_id, None)
-
-
-def _password_digest(user_id: UUID, password: Secret) -> bytes:
-    return hashlib.blake2b(Secret(password).reveal().encode(), salt=user_id.bytes).digest()
-
-
-@dataclass(slots=True)
-class MemorySessions:
-    """See `commands.ports.Sessions`. `opened` lists each session's user, device and moment."""
-
-    personal_data: MemoryPersonalData
-    opened: dict[UUID, tuple[UUID, str, datetime]] = field(default_factory=dict)
-    ended: set[UUID] = field(default_factory=set)
-
-    async def open(self, user_id: UUID, *, user_agent: str, now: datetime) -> tuple[UUID, str]:
-        """See `commands.ports.Sessions.open`."""
-        session_id = UUID(int=len(self.opened) + 1)
-        if not self.personal_data.is_destroyed(user_id):
-            self.opened[session_id] = (user_id, user_agent, now)
-        return session_id, f"refresh-{session_id.int}"
-
-    async def live(self, user_id: UUID, *, now: datetime) -> set[UUID]:
-        """See `commands.ports.Sessions.live`."""
-        del now
-        return {key for key, (whose, _, _) in self.opened.items() if whose == user_id} - self.ended
-
-    async def end(self, session_ids: Iterable[UUID], *, now: datetime) -> None:
-        """See `commands.ports.Sessions.end`."""
-        del now
-        self.ended |= set(session_ids)
-
-    async def destroy(self, user_id: UUID) -> None:
-        """See `commands.ports.Sessions.destroy`."""
-        self.opened = {key: session for key, session in self.opened.items() if session[0] != user_id}
-
-
-class MemoryMfa:
-    """See `commands.ports.Mfa`. Everybody's codes are 000001, 000002 and so on, each good once."""
-
-    def __init__(self, personal_data: MemoryPersonalData) -> None:
-        self._personal_data = personal_data
-        self._taken: dict[UUID, set[str]] = {}
-
-    async def prepare(self, user_id: UUID, account: str) -> tuple[str, tuple[str, ...]]:
-        """See `commands.ports.Mfa.prepare`."""
-        await self._personal_data.seal(user_id, (PersonalField.MFA_SECRET, "secret"))
-        self._taken[user_id] = set()
-        return f"otpauth://totp/{account}", ("recovery-1", "recovery-2")
-
-    async def take(self, user_id: UUID, code: Secret, *, now: datetime, recovery: bool = True) -> bool:
-        """See `commands.ports.Mfa.take`."""
-        del now
-        taken, shown = self._taken.get(user_id), Secret(code).reveal()
-        good = shown.startswith("00000") or (recovery and shown.startswith("recovery-"))
-        if taken is None or shown in taken or not good:
-            return False
-        taken.add(shown)
-        return True
-
-    async def destroy(self, user_id: UUID) -> None:
-        """See `commands.ports.Mfa.destroy`."""
-        self._taken.pop(user_id, None)
 
 
 class MemoryWebhookSecrets:
@@ -330,17 +251,21 @@ class MemoryMeter:
 
 def memory_ports() -> Ports:
     """A world of its own: empty, at START."""
-    personal_data = MemoryPersonalData()
+    store, personal_data = MemoryEventStore(), MemoryPersonalData()
+    credentials = MemoryCredentials(personal_data)
+    sessions, mfa = MemorySessions(credentials), MemoryMfa(personal_data)
+    tokens = MemoryAccountTokens(personal_data.is_destroyed)
+    store.on_stored = MemoryAccounts(credentials, sessions, mfa, tokens).apply
     return Ports(
-        store=MemoryEventStore(),
+        store=store,
         personal_data=personal_data,
-        credentials=MemoryCredentials(personal_data),
-        sessions=MemorySessions(personal_data),
+        credentials=credentials,
+        sessions=sessions,
         void_tokens=VoidTokens(),
-        mfa=MemoryMfa(personal_data),
+        mfa=mfa,
         webhook_secrets=MemoryWebhookSecrets(),
         webhook_tests=MemoryWebhookTests(),
-        account_tokens=MemoryAccountTokens(personal_data.is_destroyed),
+        account_tokens=tokens,
         effects=MemoryEffects(),
         order_numbers=MemoryOrderNumbers(),
         clock=FixedClock(),

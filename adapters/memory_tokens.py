@@ -53,12 +53,12 @@ class MemoryAccountTokens:
             kept.taken_by = by
         return kept is not None
 
-    async def destroy(self, user_id: UUID, purpose: TokenPurpose | None = None) -> None:
-        """See `commands.ports.AccountTokens.destroy`."""
+    def forget(self, user_id: UUID, *purposes: TokenPurpose) -> None:
+        """None of the user's tokens of these purposes is good any more."""
         self.kept = {
             token: kept
             for token, kept in self.kept.items()
-            if kept.says.user_id != user_id or purpose not in (None, kept.purpose)
+            if kept.says.user_id != user_id or kept.purpose not in purposes
         }
 
     def _good(self, token: Secret, purpose: TokenPurpose, by: UUID, now: datetime) -> KeptToken | None:

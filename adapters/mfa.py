@@ -24,11 +24,24 @@ CODE_LENGTH_MAX: Final = 40
 ISSUER: Final = "Kontor"
 # Locks the person's key: an erasure waits and then deletes the row, or was first and nothing is stored.
 _PREPARE: Final = """
-INSERT INTO mfa (user_id, secret_sealed, recovery_digests)
+INSERT INTO prepared_factors (user_id, secret_sealed, recovery_digests)
 SELECT person_id, %s, %s FROM person_keys WHERE person_id = %s AND wrapped_key IS NOT NULL FOR SHARE
 ON CONFLICT (user_id) DO UPDATE SET secret_sealed = excluded.secret_sealed,
-    recovery_digests = excluded.recovery_digests, last_step = 0
+    recovery_digests = excluded.recovery_digests, last_step = 0, created_at = clock_timestamp()
 """
+# The factor whose code was shown, and no other that was prepared meanwhile. A code is good once.
+_STAGE: Final = """
+WITH left_behind AS (
+    DELETE FROM staged_factors WHERE staged_at < clock_timestamp() - make_interval(secs => %(old)s)
+), shown AS (
+    UPDATE prepared_factors SET last_step = %(step)s
+    WHERE user_id = %(user)s AND secret_sealed = %(sealed)s AND last_step < %(step)s
+    RETURNING user_id, secret_sealed, last_step, recovery_digests
+)
+INSERT INTO staged_factors (command_id, user_id, secret_sealed, last_step, recovery_digests)
+SELECT %(by)s, shown.* FROM shown ON CONFLICT (command_id) DO NOTHING
+"""
+STAGED_S_MAX: Final = 3_600.0  # no command takes so long
 
 
 def code_at(secret: bytes, step: int, digits: int = DIGITS) -> str:
@@ -63,25 +76,33 @@ class MfaTable:
             await connection.execute(_PREPARE, [sealed, [self._digest(user_id, code) for code in codes], user_id])
         return provisioning_uri(secret, account), codes
 
-    async def take(self, user_id: UUID, code: Secret, *, now: datetime, recovery: bool = True) -> bool:
-        """See `commands.ports.Mfa.take`."""
-        shown = Secret(code).reveal()[:CODE_LENGTH_MAX].strip().lower()
+    async def confirm(self, user_id: UUID, code: Secret, *, by: UUID, now: datetime) -> bool:
+        """See `commands.ports.Mfa.confirm`."""
         async with self._pool.connection() as connection:
-            row = await (
-                await connection.execute("SELECT secret_sealed FROM mfa WHERE user_id = %s", [user_id])
-            ).fetchone()
+            found = await connection.execute("SELECT secret_sealed FROM prepared_factors WHERE user_id = %s", [user_id])
+            row = await found.fetchone()
+            step = None if row is None else await self._step(user_id, row[0], code, now)
+            if row is None or step is None:
+                return False
+            given = {"old": STAGED_S_MAX, "step": step, "user": user_id, "sealed": row[0], "by": by}
+            staged = await connection.execute(_STAGE, given)
+            return bool(staged.rowcount == 1)
+
+    async def take(self, user_id: UUID, code: Secret, *, now: datetime) -> bool:
+        """See `commands.ports.Mfa.take`."""
+        async with self._pool.connection() as connection:
+            found = await connection.execute("SELECT secret_sealed FROM mfa WHERE user_id = %s", [user_id])
+            row = await found.fetchone()
             if row is None:
                 return False
-            (secret,) = await self._personal_data.open([(user_id, PersonalField.MFA_SECRET, row[0])])
-            step = None if secret is None else matching_step(base64.b32decode(secret), shown, now)
+            step = await self._step(user_id, row[0], code, now)
             if step is not None:
                 used = await connection.execute(
-                    "UPDATE mfa SET last_step = %s WHERE user_id = %s AND last_step < %s", [step, user_id, step]
+                    "UPDATE mfa SET last_step = %s WHERE user_id = %s AND secret_sealed = %s AND last_step < %s",
+                    [step, user_id, row[0], step],
                 )
-            elif not recovery:
-                return False
             else:
-                digest = self._digest(user_id, shown)
+                digest = self._digest(user_id, _trimmed(code))
                 used = await connection.execute(
                     "UPDATE mfa SET recovery_digests = array_remove(recovery_digests, %s)"
                     " WHERE user_id = %s AND %s = ANY(recovery_digests)",
@@ -89,13 +110,17 @@ class MfaTable:
                 )
             return bool(used.rowcount == 1)
 
-    async def destroy(self, user_id: UUID) -> None:
-        """See `commands.ports.Mfa.destroy`."""
-        async with self._pool.connection() as connection:
-            await connection.execute("DELETE FROM mfa WHERE user_id = %s", [user_id])
+    async def _step(self, user_id: UUID, sealed: str, code: Secret, now: datetime) -> int | None:
+        """The time step whose code this is."""
+        (secret,) = await self._personal_data.open([(user_id, PersonalField.MFA_SECRET, sealed)])
+        return None if secret is None else matching_step(base64.b32decode(secret), _trimmed(code), now)
 
     def _digest(self, user_id: UUID, code: str) -> str:
         return self._personal_data.digest(f"recovery:{user_id}:{code}")
+
+
+def _trimmed(code: Secret) -> str:
+    return Secret(code).reveal()[:CODE_LENGTH_MAX].strip().lower()
 
 
 def matching_step(secret: bytes, code: str, now: datetime) -> int | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -18,17 +17,25 @@ from psycopg_pool import AsyncConnectionPool
 from uuid_utils.compat import uuid7
 
 from adapters.metrics import REFRESH_TOKENS_REUSED
+from commands.ports import Proof
 from domain.errors import BadCredentials, TokenReused
 
 log = structlog.get_logger()
 
 SESSION_S: Final = 30 * 86_400
 SESSIONS_LISTED_MAX: Final = 100
-# Locks the person's key: an erasure waits and then deletes the row, or was first and nothing is stored.
+# Locks the person's key: an erasure waits and then deletes the row, or was first and nothing is stored. Then locks the
+# credentials: whoever changes what lets the person in waits and then ends this session, or was first, and the proof is
+# not good any more.
 _OPEN: Final = """
+WITH person AS MATERIALIZED (
+    SELECT person_id FROM person_keys WHERE person_id = %(user)s AND wrapped_key IS NOT NULL FOR SHARE
+), proven AS MATERIALIZED (
+    SELECT c.user_id FROM person JOIN credentials c ON c.user_id = person.person_id
+    WHERE c.password_hash = %(hash)s AND c.generation = %(generation)s FOR SHARE OF c
+)
 INSERT INTO sessions (session_id, user_id, token_digest, user_agent, created_at, last_used_at, expires_at)
-SELECT %s, person_id, %s, %s, %s, %s, %s FROM person_keys
-WHERE person_id = %s AND wrapped_key IS NOT NULL FOR SHARE
+SELECT %(session)s, user_id, %(token)s, %(agent)s, %(now)s, %(now)s, %(expires)s FROM proven
 """
 # What a person leaves behind is theirs to clear away: with a session its earlier tokens go.
 _SWEEP: Final = "DELETE FROM sessions WHERE user_id = %s AND expires_at <= %s"
@@ -72,16 +79,25 @@ class SessionTable:
     def __init__(self, pool: AsyncConnectionPool[Any]) -> None:
         self._pool = pool
 
-    async def open(self, user_id: UUID, *, user_agent: str, now: datetime) -> tuple[UUID, str]:
+    async def open(self, proof: Proof, *, user_agent: str, now: datetime) -> tuple[UUID, str] | None:
         """See `commands.ports.Sessions.open`."""
         session_id, token = uuid7(), secrets.token_urlsafe(32)
-        expires_at = now + timedelta(seconds=SESSION_S)
+        row = {"session": session_id, "user": proof.user_id, "hash": proof.password_hash, "agent": user_agent[:200],
+               "generation": proof.generation, "token": _digest(token), "now": now,
+               "expires": now + timedelta(seconds=SESSION_S)}  # fmt: skip
         async with self._pool.connection() as connection:
-            await connection.execute(_SWEEP, [user_id, now])
-            await connection.execute(
-                _OPEN, [session_id, _digest(token), user_agent[:200], now, now, expires_at, user_id]
+            await connection.execute(_SWEEP, [proof.user_id, now])
+            opened = await connection.execute(_OPEN, row)
+        return (session_id, token) if opened.rowcount == 1 else None
+
+    async def is_live(self, session_id: UUID, *, now: datetime) -> bool:
+        """Has it neither ended nor expired?"""
+        async with self._pool.connection() as connection:
+            found = await connection.execute(
+                "SELECT FROM sessions WHERE session_id = %s AND revoked_at IS NULL AND expires_at > %s",
+                [session_id, now],
             )
-        return session_id, token
+            return await found.fetchone() is not None
 
     async def live(self, user_id: UUID, *, now: datetime) -> set[UUID]:
         """See `commands.ports.Sessions.live`."""
@@ -97,19 +113,6 @@ class SessionTable:
         async with self._pool.connection() as connection:
             rows = await connection.execute(_LIST, [user_id, now, SESSIONS_LISTED_MAX])
             return [Session(*row) for row in await rows.fetchall()]
-
-    async def end(self, session_ids: Iterable[UUID], *, now: datetime) -> None:
-        """See `commands.ports.Sessions.end`."""
-        async with self._pool.connection() as connection:
-            await connection.execute(
-                "UPDATE sessions SET revoked_at = %s WHERE session_id = ANY(%s) AND revoked_at IS NULL",
-                [now, list(session_ids)],
-            )
-
-    async def destroy(self, user_id: UUID) -> None:
-        """See `commands.ports.Sessions.destroy`."""
-        async with self._pool.connection() as connection:
-            await connection.execute("DELETE FROM sessions WHERE user_id = %s", [user_id])
 
     async def rotate(self, token: str) -> tuple[UUID, UUID, str]:
         """User, session and the next refresh token. Raises BadCredentials for an unknown or ended one, and

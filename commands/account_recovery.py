@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from commands.credentials import replace_password
+from commands.credentials import stage_password
 from commands.handling import Result, Work
 from commands.passwords import require_strong
 from commands.ports import TokenPurpose
@@ -82,9 +82,9 @@ async def reset_password(command: ResetPassword, work: Work) -> Result:
     tokens, purpose = work.ports.account_tokens, TokenPurpose.PASSWORD_RESET
     if not await tokens.take(command.token, purpose, by=work.command_id, now=work.now):
         raise _not_good(purpose)
+    await stage_password(user.id, command.new, work)
     user.change_password(reason="reset by a mailed link", now=work.now)
-    sessions = await work.ports.sessions.live(user.id, now=work.now)
-    return Result(user, after=lambda: replace_password(user.id, command.new, sessions, work))
+    return Result(user)
 
 
 async def _owner(token: Secret, purpose: TokenPurpose, work: Work) -> tuple[User, str]:

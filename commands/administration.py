@@ -8,7 +8,7 @@ from commands.handling import Result, Work
 from commands.rights import require_other
 from commands.users import account
 from domain.identity import UserId
-from domain.users import SuspensionReason, User
+from domain.users import SuspensionReason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ async def suspend_user(command: SuspendUser, work: Work) -> Result:
     require_other(command.user_id, work, what="suspend")
     user = await account(command.user_id, work)
     user.suspend(reason=command.reason, by=work.actor.name, now=work.now)
-    return await _ending_sessions(user, work)
+    return Result(user)
 
 
 async def resume_user(command: ResumeUser, work: Work) -> Result:
@@ -59,7 +59,7 @@ async def end_sessions(command: EndSessions, work: Work) -> Result:
     """Raises NotFound. It is recorded each time: every access token that is out becomes void."""
     user = await account(command.user_id, work)
     user.revoke_sessions(reason="ended by an administrator", now=work.now)
-    return await _ending_sessions(user, work)
+    return Result(user)
 
 
 async def reset_mfa(command: ResetMfa, work: Work) -> Result:
@@ -67,16 +67,4 @@ async def reset_mfa(command: ResetMfa, work: Work) -> Result:
     require_other(command.user_id, work, what="reset the second factor of")
     user = await account(command.user_id, work)
     user.reset_mfa(now=work.now)
-    return await _ending_sessions(user, work)
-
-
-async def _ending_sessions(user: User, work: Work) -> Result:
-    """What is no fact of these events: sessions, and the second factor where the account has none any more."""
-    sessions = await work.ports.sessions.live(user.id, now=work.now)
-
-    async def after() -> None:
-        await work.ports.sessions.end(sessions, now=work.now)
-        if not user.mfa_enabled:
-            await work.ports.mfa.destroy(user.id)
-
-    return Result(user, after=after)
+    return Result(user)

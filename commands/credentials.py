@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
 from commands.handling import Result, Work
 from commands.passwords import require_strong
-from commands.ports import TokenPurpose
 from commands.users import own_account
 from domain.disclosure import KeepsSecrets, PersonalField, Secret
 from domain.errors import BadCredentials, IllegalTransition, MfaInvalid
+from domain.users import User
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,25 +41,22 @@ class DisableMfa(KeepsSecrets):
 
 
 async def change_password(command: ChangePassword, work: Work) -> Result:
-    """Raises BadCredentials for a wrong present password, WeakPassword for the new one."""
-    user = await own_account(work)
-    if not await work.ports.credentials.verify(user.id, command.current):
-        raise BadCredentials("The present password is another one.", field=("current",))
+    """Raises BadCredentials for a wrong present password, WeakPassword for the new one. The new one counts with the
+    event, and in its transaction every session and every link that resets the password ends."""
+    user = await proven_account(command.current, work, field="current")
     email, name = await work.ports.personal_data.open(
         [(user.id, PersonalField.USER_EMAIL, user.email), (user.id, PersonalField.USER_NAME, user.name)]
     )
     require_strong(command.new, email=email or "", name=name or "", host=work.ports.shop_host, field="new")
+    await stage_password(user.id, command.new, work)
     user.change_password(reason="changed by its owner", now=work.now)
-    sessions = await work.ports.sessions.live(user.id, now=work.now)
-
-    return Result(user, after=lambda: replace_password(user.id, command.new, sessions, work))
+    return Result(user)
 
 
-async def replace_password(user_id: UUID, password: Secret, sessions: Collection[UUID], work: Work) -> None:
-    """What is no fact of another password: links that reset it are void before it counts, and nobody is signed in."""
-    await work.ports.account_tokens.destroy(user_id, TokenPurpose.PASSWORD_RESET)
-    await work.ports.credentials.set(user_id, password)
-    await work.ports.sessions.end(sessions, now=work.now)
+async def stage_password(user_id: UUID, password: Secret, work: Work) -> None:
+    """It counts with this command's `user.password_changed`. Hashed once, however often the command decides."""
+    credentials = work.ports.credentials
+    await work.once("password staged", lambda: credentials.stage(user_id, password, by=work.command_id))
 
 
 async def enable_mfa(command: EnableMfa, work: Work) -> Result:
@@ -80,7 +76,8 @@ async def confirm_mfa(command: ConfirmMfa, work: Work) -> Result:
     user = await own_account(work)
     if user.mfa_enabled:
         return Result(user)
-    if not await work.ports.mfa.take(user.id, command.code, now=work.now, recovery=False):
+    mfa = work.ports.mfa
+    if not await work.once("confirmed", lambda: mfa.confirm(user.id, command.code, by=work.command_id, now=work.now)):
         raise wrong_code("code")
     user.enable_mfa(reason="confirmed by a code", now=work.now)
     return Result(user)
@@ -93,10 +90,28 @@ async def disable_mfa(command: DisableMfa, work: Work) -> Result:
         return Result(user)
     if needing := sorted(work.ports.factor_required.intersection(user.roles)):
         raise IllegalTransition(f"The role {needing[0]} needs a second factor; set up another instead of none.")
-    if not await work.ports.mfa.take(user.id, command.code, now=work.now):
+    if not await taken_once(user.id, command.code, work):
         raise wrong_code("code")
     user.disable_mfa(reason="given up by its owner", now=work.now)
-    return Result(user, after=lambda: work.ports.mfa.destroy(user.id))
+    return Result(user)
+
+
+async def proven_account(password: Secret, work: Work, *, field: str) -> User:
+    """The actor's own account, whose present password this is. Verified once, however often the command decides.
+    Raises BadCredentials, and what `own_account` raises."""
+    user_id, credentials = work.actor.user_id, work.ports.credentials
+    # In this order: that the account has not changed since it was loaded, is judged by the log.
+    proof = await work.once("proof", lambda: credentials.verify(user_id, password))
+    user = await own_account(work)
+    if proof is None or not await credentials.still_good(proof):
+        raise BadCredentials("The present password is another one.", field=(field,))
+    return user
+
+
+async def taken_once(user_id: UUID, code: Secret, work: Work) -> bool:
+    """Is the second-factor code good? It is taken in the first attempt, and counts in the others."""
+    mfa = work.ports.mfa
+    return await work.once(f"code of {user_id}", lambda: mfa.take(user_id, code, now=work.now))
 
 
 def wrong_code(field: str) -> MfaInvalid:

@@ -62,6 +62,7 @@ __all__ = [
 ]
 
 A = TypeVar("A", bound=Aggregate)
+T = TypeVar("T")
 ATTEMPTS_MAX: Final = 8
 IDEMPOTENCY_KEY_LENGTH_MAX: Final = 255
 IN_PROGRESS_S_MAX: Final = 5.0
@@ -78,6 +79,7 @@ class Work:
     heads: dict[UUID, StreamHead] = field(default_factory=dict)
     causes: dict[tuple[UUID, int], UUID] = field(default_factory=dict)
     relies_on: UUID | None = None  # the account whose rights were asked, see `commands.rights`
+    done: dict[str, Any] = field(default_factory=dict)  # see `once`; the same in every attempt
     _aggregates: dict[UUID, Aggregate] = field(default_factory=dict)
 
     async def load(self, kind: type[A], aggregate_id: UUID) -> A | None:
@@ -97,6 +99,13 @@ class Work:
         """Take a new aggregate into the save."""
         self._aggregates[aggregate.id] = aggregate
         return aggregate
+
+    async def once(self, name: str, make: Callable[[], Awaitable[T]]) -> T:
+        """What is slow or may be done only once is done in the first attempt; the others have its answer."""
+        if name not in self.done:
+            self.done[name] = await make()
+        answer: T = self.done[name]
+        return answer
 
     def caused(self, cause: UUID, *aggregates: Aggregate) -> None:
         """Note the event that has led to what these have decided since it was noted last."""
@@ -193,6 +202,7 @@ class _Execution:
     causation_id: UUID | None
     correlations: Mapping[UUID, UUID]
     keyed: bool
+    done: dict[str, Any] = field(default_factory=dict)
 
 
 class Pipeline:
@@ -251,7 +261,8 @@ class Pipeline:
     async def _decide(self, execution: _Execution) -> Outcome:
         command, contended = execution.command, list[UUID]()
         for _ in range(ATTEMPTS_MAX):
-            work = Work(self._ports, execution.actor, self._ports.clock.now(), execution.command_id)
+            now = self._ports.clock.now()
+            work = Work(self._ports, execution.actor, now, execution.command_id, done=execution.done)
             async with self._in_turn(contended):
                 try:
                     return await self._save(execution, work, await self._handled(execution, work))

@@ -102,34 +102,46 @@ class PersonalData(Protocol):
         happens where the log has no erasure of the person."""
 
 
+class Proof(NamedTuple):
+    """That a password was verified, and the state of the account's credentials then. It is good while they are the
+    same: no password or second factor was changed since, and not all sessions were ended."""
+
+    user_id: UUID
+    password_hash: str
+    generation: int
+
+    def __repr__(self) -> str:
+        """Without the hash, which has no place in a log."""
+        return f"Proof({self.user_id})"
+
+
 class Credentials(Protocol):
-    """Password hashes; not facts, so not in the log."""
+    """Password hashes; not facts, so not in the log. To hash and to verify are slow."""
 
     async def set(self, user_id: UUID, password: Secret) -> None:
-        """Store the hash of the password, over any earlier one; nothing for somebody who was erased."""
+        """Store the hash of the first password of an account that nobody has yet; nothing for somebody who was
+        erased."""
 
-    async def verify(self, user_id: UUID | None, password: Secret) -> bool:
-        """True when the password is the user's; takes as long for a user that does not exist."""
+    async def verify(self, user_id: UUID | None, password: Secret) -> Proof | None:
+        """A proof when the password is the user's; takes as long for a user that does not exist."""
 
-    async def destroy(self, user_id: UUID) -> None:
-        """No password is the user's any more. Safe to repeat."""
+    async def still_good(self, proof: Proof) -> bool:
+        """Is the password still the one that was verified? Quick."""
+
+    async def stage(self, user_id: UUID, password: Secret, *, by: UUID) -> None:
+        """The hash of the password becomes the user's with the `user.password_changed` of this command, in one
+        transaction, and never without. Safe to repeat."""
 
 
 class Sessions(Protocol):
-    """Signed-in devices; not facts, so not in the log."""
+    """Signed-in devices; not facts, so not in the log. They end with `user.sessions_revoked`, in its transaction."""
 
-    async def open(self, user_id: UUID, *, user_agent: str, now: datetime) -> tuple[UUID, str]:
-        """A new session: its id and its refresh token, which is stored only as a digest. For somebody who was
-        erased nothing is stored: both are good for nothing."""
+    async def open(self, proof: Proof, *, user_agent: str, now: datetime) -> tuple[UUID, str] | None:
+        """A new session: its id and its refresh token, which is stored only as a digest. None when the proof is not
+        good any more, or its user was erased; that is judged in the statement that opens it."""
 
     async def live(self, user_id: UUID, *, now: datetime) -> set[UUID]:
         """The user's sessions that are neither ended nor expired."""
-
-    async def end(self, session_ids: Iterable[UUID], *, now: datetime) -> None:
-        """End these: no access token is made from them any more. Safe to repeat."""
-
-    async def destroy(self, user_id: UUID) -> None:
-        """Nothing is known of the user's sessions any more. Safe to repeat."""
 
 
 class VoidTokens(Protocol):
@@ -141,17 +153,18 @@ class VoidTokens(Protocol):
 
 
 class Mfa(Protocol):
-    """Second factors; not facts, so not in the log."""
+    """Second factors; not facts, so not in the log. One goes with `user.mfa_disabled`, in its transaction."""
 
     async def prepare(self, user_id: UUID, account: str) -> tuple[str, tuple[str, ...]]:
-        """A new secret, over any earlier one: its provisioning URI and its recovery codes. Nothing asks for codes
-        before the account says so. Nothing is stored for somebody who was erased."""
+        """A new secret, over any earlier one that is not confirmed: its provisioning URI and its recovery codes.
+        Nothing asks for its codes. Nothing is stored for somebody who was erased."""
 
-    async def take(self, user_id: UUID, code: Secret, *, now: datetime, recovery: bool = True) -> bool:
-        """True once for each code, of time or recovery, that is the user's; without `recovery` only those of time."""
+    async def confirm(self, user_id: UUID, code: Secret, *, by: UUID, now: datetime) -> bool:
+        """True for a code of time of the prepared factor: it becomes the user's with the `user.mfa_enabled` of this
+        command, in one transaction, and never without."""
 
-    async def destroy(self, user_id: UUID) -> None:
-        """No code is the user's any more. Safe to repeat."""
+    async def take(self, user_id: UUID, code: Secret, *, now: datetime) -> bool:
+        """True once for each code, of time or recovery, that is the user's."""
 
 
 class WebhookSecrets(Protocol):
@@ -194,7 +207,8 @@ class AccountToken(NamedTuple):
 
 
 class AccountTokens(Protocol):
-    """Tokens of the links in mails; not facts, so not in the log. They are stored only as digests."""
+    """Tokens of the links in mails; not facts, so not in the log. They are stored only as digests, and go with the
+    event that makes them void, in its transaction."""
 
     async def make(
         self, user_id: UUID, purpose: TokenPurpose, *, address_id: EmailClaimId, expires_at: datetime, now: datetime
@@ -208,9 +222,6 @@ class AccountTokens(Protocol):
 
     async def take(self, token: Secret, purpose: TokenPurpose, *, by: UUID, now: datetime) -> bool:
         """True for the one command that takes the token, however often it asks, and for no other."""
-
-    async def destroy(self, user_id: UUID, purpose: TokenPurpose | None = None) -> None:
-        """None of the user's tokens of this purpose, or of any, is good any more. Safe to repeat."""
 
 
 class Effects(Protocol):

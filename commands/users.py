@@ -1,7 +1,7 @@
 """Accounts: register, profile, roles, erasure; and the claims that make an address unique.
 
-What is no fact (passwords, sessions, codes, keys) is changed after the events are stored, so that a lost race
-changes nothing of it. Signing in is in `commands.sessions`, passwords and second factors in `commands.credentials`.
+What is no fact (passwords, sessions, second factors) changes in the transaction of the event that says so. Signing in
+is in `commands.sessions`, passwords and second factors are in `commands.credentials`.
 """
 
 from __future__ import annotations
@@ -82,19 +82,26 @@ async def register_user(command: RegisterUser, work: Work) -> Result:
     claim = await work.load(EmailClaim, claim_id)
     if claim is not None and claim.user_id is not None:
         raise AlreadyExists("An account with this e-mail address exists; sign in instead.", field=("email",))
-    user_id = UserId(work.ports.ids.new())
     # Key and password hash are rows of their own, written first: should the process die before the save,
     # they belong to nobody and open nothing.
-    sealed_email, sealed_name = await work.ports.personal_data.seal(
-        user_id, (PersonalField.USER_EMAIL, email), (PersonalField.USER_NAME, name)
+    user_id, sealed_email, sealed_name = await work.once(
+        "prepared", lambda: _prepared(email, name, command.password, work)
     )
-    if command.password is not None:
-        await work.ports.credentials.set(user_id, command.password)
     _claim(claim, claim_id, user_id, work)
     user = User.register(
         user_id=user_id, sealed_email=sealed_email, sealed_name=sealed_name, roles=command.roles, now=work.now
     )
     return Result(work.add(user))
+
+
+async def _prepared(email: str, name: str, password: Secret | None, work: Work) -> tuple[UserId, str, str]:
+    user_id = UserId(work.ports.ids.new())
+    sealed_email, sealed_name = await work.ports.personal_data.seal(
+        user_id, (PersonalField.USER_EMAIL, email), (PersonalField.USER_NAME, name)
+    )
+    if password is not None:
+        await work.ports.credentials.set(user_id, password)
+    return user_id, sealed_email, sealed_name
 
 
 async def update_profile(command: UpdateProfile, work: Work) -> Result:
@@ -134,8 +141,9 @@ async def revoke_role(command: RevokeRole, work: Work) -> Result:
 
 async def erase_user(command: EraseUser, work: Work) -> Result:
     """Raises NotFound, also for somebody else's account unless the actor is ADMIN, and IllegalTransition for one's own
-    while one is ADMIN: somebody has to stay who can grant. The worker destroys what belongs
-    to the account for certain; here it is only sooner. The second time nothing is left to do."""
+    while one is ADMIN: somebody has to stay who can grant. Passwords, sessions and links go with the
+    event; the worker destroys the person's key for certain, here it is only sooner. The second time nothing is left to
+    do."""
     if command.user_id != work.actor.user_id:
         if Role.ADMIN not in work.actor.roles:
             raise NotFound(f"There is no user {command.user_id}.", field=("userId",))
@@ -150,12 +158,10 @@ async def erase_user(command: EraseUser, work: Work) -> Result:
     user.erase(by=work.actor.name, now=work.now)
 
     async def after() -> None:
-        ports = work.ports
-        for kept in (ports.personal_data, ports.credentials, ports.sessions, ports.mfa, ports.account_tokens):
-            try:
-                await kept.destroy(user.id)
-            except Exception as error:  # the erasure is stored: whatever fails, the rest and the answer do not
-                log.warning("not_destroyed_yet", user_id=str(user.id), port=type(kept).__name__, error=repr(error))
+        try:
+            await work.ports.personal_data.destroy(user.id)
+        except Exception as error:  # the erasure is stored, and the worker destroys the key for certain
+            log.warning("not_destroyed_yet", user_id=str(user.id), error=repr(error))
 
     return Result(user, after=after)
 

@@ -17,12 +17,13 @@ from domain.inventory import StockItem
 from domain.notifications import Notification
 from domain.orders import Order
 from domain.payments import Payment
+from domain.sessions import SignInAttempt
 from domain.users import EmailClaim, User
 from domain.webhooks import WebhookEndpoint
 
 # A context is a Kafka topic: its aggregates' events stand in order beside each other.
 CONTEXTS: Final[dict[str, dict[str, type[Aggregate]]]] = {
-    "users": {User.TOPIC: User, EmailClaim.TOPIC: EmailClaim},
+    "users": {User.TOPIC: User, EmailClaim.TOPIC: EmailClaim, SignInAttempt.TOPIC: SignInAttempt},
     "catalogue": {Product.TOPIC: Product, Category.TOPIC: Category, SlugClaim.TOPIC: SlugClaim},
     "inventory": {StockItem.TOPIC: StockItem},
     "orders": {Order.TOPIC: Order},

@@ -87,7 +87,7 @@ class User(Aggregate):
             aggregate.roles = tuple(role for role in aggregate.roles if role is not self.role)
 
     class SignedIn(Aggregate.Event):
-        """`user_agent` is empty: what the device says of itself is kept with the session, and goes with it."""
+        """Of earlier releases, as the next: attempts are streams of their own now, see `domain.sessions`."""
 
         TOPIC = "user.signed_in"
         AUDIENCE = Audience.SECURITY
@@ -225,16 +225,6 @@ class User(Aggregate):
         self._require_account()
         if role in self.roles:
             self.trigger_event(self.RoleRevoked, timestamp=now, role=role, by=by)
-
-    def sign_in(self, *, session_id: UUID, now: datetime) -> None:
-        """A session was opened."""
-        self._require_account()
-        self.trigger_event(self.SignedIn, timestamp=now, session_id=session_id, user_agent="")
-
-    def refuse_sign_in(self, *, reason: str, now: datetime) -> None:
-        """Somebody tried and failed."""
-        self._require_account()
-        self.trigger_event(self.SignInFailed, timestamp=now, reason=reason)
 
     def change_password(self, *, reason: str, now: datetime) -> None:
         """The password is another one, so nobody stays signed in."""

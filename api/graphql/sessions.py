@@ -122,6 +122,10 @@ class SessionsMutation:
                 raise BadCredentials("The account of this refresh token does not exist any more; register anew.")
             if user.suspended:
                 raise AccountSuspended("This account is suspended; ask the shop why.")
+            # The access token says which version of the account it was made from. What ended the session after that
+            # is a later version, which makes the token void; what ended it before shows here.
+            if not await context.kontor.sessions.is_live(session_id, now=context.kontor.ports.clock.now()):
+                raise BadCredentials("The session of this refresh token has ended; sign in again.")
         except DomainError as error:
             return SignInPayload(ok=False, user_errors=[UserError.of(error)], tokens=None, user=None)
         return signed_in_payload(context, user, session_id=session_id, refresh_token=fresh)

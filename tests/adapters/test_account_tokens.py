@@ -83,17 +83,6 @@ async def test_a_later_token_leaves_the_earlier_ones_good(world: World) -> None:
     assert all([await world.good(token) for token in made])
 
 
-async def test_destroyed_tokens_are_those_of_the_purpose_or_all(world: World) -> None:
-    person, other = await world.person(), await world.person()
-    reset, verify, others = await world.made(person), await world.made(person, VERIFY), await world.made(other)
-    for _ in range(2):
-        await world.tokens.destroy(person, RESET)
-    assert [await world.good(reset), await world.good(verify, VERIFY), await world.good(others)] == [False, True, True]
-    await world.tokens.destroy(person)
-    assert not await world.good(verify, VERIFY)
-    assert await world.good(others)
-
-
 async def test_nobody_who_was_erased_or_never_was_gets_a_token(world: World) -> None:
     person = await world.person()
     assert world.store is not None

@@ -6,7 +6,7 @@ import asyncio
 import base64
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -43,11 +43,26 @@ def test_the_uri_is_what_authenticators_read() -> None:
     assert parse_qs(parts.query) == {"secret": ["GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"], "issuer": ["Kontor"]}
 
 
+async def enabled(kontor: Kontor) -> tuple[UUID, bytes, tuple[str, ...]]:
+    """A person with a second factor that counts: its secret and its recovery codes."""
+    user = uuid4()
+    uri, recovery = await kontor.ports.mfa.prepare(user, "ada@example.com")
+    async with kontor.pool.connection() as connection:
+        await connection.execute(
+            "INSERT INTO mfa (user_id, secret_sealed, recovery_digests)"
+            " SELECT user_id, secret_sealed, recovery_digests FROM prepared_factors WHERE user_id = %s",
+            [user],
+        )
+    return user, secret_in(uri), recovery
+
+
+def secret_in(uri: str) -> bytes:
+    return base64.b32decode(parse_qs(urlsplit(uri).query)["secret"][0])
+
+
 @pytest.mark.servers
 async def test_each_code_is_good_once(kontor: Kontor) -> None:
-    mfa, user = kontor.ports.mfa, uuid4()
-    uri, recovery = await mfa.prepare(user, "ada@example.com")
-    secret = base64.b32decode(parse_qs(urlsplit(uri).query)["secret"][0])
+    mfa, (user, secret, recovery) = kontor.ports.mfa, await enabled(kontor)
     step = int(NOW.timestamp()) // STEP_S
     assert len(set(recovery)) == RECOVERY_CODES
     assert await mfa.take(user, code_at(secret, step), now=NOW)
@@ -55,19 +70,28 @@ async def test_each_code_is_good_once(kontor: Kontor) -> None:
     assert not await mfa.take(user, code_at(secret, step - 1), now=NOW), "an older one is as good as used"
     later = NOW + timedelta(seconds=STEP_S)
     assert await mfa.take(user, f" {code_at(secret, step + 1)} ", now=later)
-    assert not await mfa.take(user, recovery[3], now=later, recovery=False)
     assert await mfa.take(user, recovery[3].upper(), now=later)
     assert not await mfa.take(user, recovery[3], now=later)
     assert not await mfa.take(uuid4(), recovery[4], now=later)
-    await mfa.destroy(user)
-    assert not await mfa.take(user, recovery[4], now=later)
+
+
+@pytest.mark.servers
+async def test_only_codes_of_time_confirm_a_factor_each_once_and_none_counts_before(kontor: Kontor) -> None:
+    mfa, user, by = kontor.ports.mfa, uuid4(), uuid4()
+    uri, recovery = await mfa.prepare(user, "ada@example.com")
+    code = code_at(secret_in(uri), int(NOW.timestamp()) // STEP_S)
+    assert not await mfa.take(user, code, now=NOW)
+    assert not await mfa.take(user, recovery[0], now=NOW)
+    assert not await mfa.confirm(user, recovery[0], by=by, now=NOW)
+    assert not await mfa.confirm(uuid4(), code, by=by, now=NOW)
+    assert await mfa.confirm(user, code, by=by, now=NOW)
+    assert not await mfa.confirm(user, code, by=uuid4(), now=NOW)
+    assert not await mfa.take(user, recovery[0], now=NOW), "it counts with the event"
 
 
 @pytest.mark.servers
 async def test_of_many_who_send_one_code_at_once_one_gets_in(kontor: Kontor) -> None:
-    mfa, user = kontor.ports.mfa, uuid4()
-    uri, recovery = await mfa.prepare(user, "ada@example.com")
-    secret = base64.b32decode(parse_qs(urlsplit(uri).query)["secret"][0])
+    mfa, (user, secret, recovery) = kontor.ports.mfa, await enabled(kontor)
     for code in (code_at(secret, int(NOW.timestamp()) // STEP_S), recovery[0]):
         taken = await asyncio.gather(*[mfa.take(user, code, now=NOW) for _ in range(8)])
         assert taken.count(True) == 1
@@ -78,7 +102,7 @@ async def test_neither_secret_nor_recovery_codes_are_stored_as_they_are(kontor: 
     mfa, user = kontor.ports.mfa, uuid4()
     uri, recovery = await mfa.prepare(user, "ada@example.com")
     async with kontor.pool.connection() as connection:
-        found = await connection.execute("SELECT m::text FROM mfa m WHERE user_id = %s", [user])
+        found = await connection.execute("SELECT m::text FROM prepared_factors m WHERE user_id = %s", [user])
         ((row,),) = await found.fetchall()
     told = [*recovery, *(code.replace("-", "") for code in recovery), parse_qs(urlsplit(uri).query)["secret"][0]]
     assert not any(each.lower() in row.lower() for each in told)

@@ -35,7 +35,7 @@ _KEPT = SQL(
     "SELECT (SELECT count(*) FROM person_keys WHERE person_id = %(id)s AND wrapped_key IS NOT NULL),"
     " (SELECT count(*) FROM credentials WHERE user_id = %(id)s),"
     " (SELECT count(*) FROM sessions WHERE user_id = %(id)s),"
-    " (SELECT count(*) FROM mfa WHERE user_id = %(id)s),"
+    " (SELECT count(*) FROM prepared_factors WHERE user_id = %(id)s),"
     " (SELECT count(*) FROM account_tokens WHERE user_id = %(id)s)"
 )
 
@@ -104,9 +104,12 @@ async def test_the_follower_destroys_in_the_transaction_of_its_position_and_may_
 async def test_who_comes_after_the_erasure_stores_nothing(kontor: Kontor) -> None:
     """Requests that had loaded the account before it was erased."""
     user_id, _ = await with_everything(kontor)
+    proof = await kontor.ports.credentials.verify(user_id, PASSWORD)
+    assert proof is not None
     await kontor.pipeline.execute(EraseUser(user_id=user_id), actor=Actor.user(user_id, []))
     await kontor.ports.credentials.set(user_id, PASSWORD)
-    await kontor.ports.sessions.open(user_id, user_agent="Firefox", now=NOW)
+    await kontor.ports.credentials.stage(user_id, PASSWORD, by=uuid4())
+    assert await kontor.ports.sessions.open(proof, user_agent="Firefox", now=NOW) is None
     await mailed_token(kontor, user_id)
     with pytest.raises(IllegalTransition, match="ERASED"):
         await kontor.ports.mfa.prepare(user_id, "ada@example.com")
@@ -137,17 +140,21 @@ async def test_of_everything_at_once_with_an_erasure_nothing_stays(kontor: Konto
         await ports.personal_data.seal(person, (PersonalField.USER_NAME, "x"))
     await erased_in_the_log(kontor.store, *people)
 
-    async def destroy(person: UUID) -> None:
-        for port in (ports.personal_data, ports.credentials, ports.sessions, ports.mfa, ports.account_tokens):
-            await port.destroy(person)
+    async def erase(person: UUID) -> None:
+        async with kontor.followers.begin("erasure", "users", range(SHARDS)) as transaction:
+            await transaction.erase(person)
 
     for person in people:
+        await ports.credentials.set(person, PASSWORD)
+        proof = await ports.credentials.verify(person, PASSWORD)
+        assert proof is not None
         done = await asyncio.gather(
-            ports.sessions.open(person, user_agent="a", now=NOW),
+            ports.sessions.open(proof, user_agent="a", now=NOW),
             ports.mfa.prepare(person, "a"),
+            ports.credentials.stage(person, "another horse battery", by=uuid4()),
             mailed_token(kontor, person),
-            destroy(person),
-            ports.sessions.open(person, user_agent="b", now=NOW),
+            erase(person),
+            ports.sessions.open(proof, user_agent="b", now=NOW),
             mailed_token(kontor, person),
             return_exceptions=True,
         )

@@ -14,49 +14,60 @@ from adapters.sessions import SESSION_S
 from adapters.wiring import Kontor
 from domain.disclosure import PersonalField
 from domain.errors import BadCredentials, TokenReused
+from tests.given import PASSWORD
 
 pytestmark = pytest.mark.servers
 
 
 async def person(kontor: Kontor) -> UUID:
-    """Somebody who has a key, as everybody with an account."""
+    """Somebody who has a key and a password, as everybody with an account."""
     made = uuid4()
     await kontor.personal_data.seal(made, (PersonalField.USER_NAME, "Ada"))
+    await kontor.ports.credentials.set(made, PASSWORD)
     return made
 
 
-async def test_a_password_is_replaced_and_destroyed(kontor: Kontor) -> None:
+async def opened_by(kontor: Kontor, user_id: UUID, now: datetime, *, user_agent: str = "") -> tuple[UUID, str]:
+    """A new session: its id and its refresh token."""
+    proof = await kontor.ports.credentials.verify(user_id, PASSWORD)
+    assert proof is not None
+    session = await kontor.ports.sessions.open(proof, user_agent=user_agent, now=now)
+    assert session is not None
+    return session
+
+
+async def end(kontor: Kontor, session_id: UUID) -> None:
+    async with kontor.pool.connection() as connection:
+        await connection.execute("UPDATE sessions SET revoked_at = now() WHERE session_id = %s", [session_id])
+
+
+async def test_a_password_is_one_persons(kontor: Kontor) -> None:
     passwords, ada, bob = kontor.ports.credentials, await person(kontor), await person(kontor)
-    await passwords.set(bob, "first password")
     for password in ("first password", "second password"):
         await passwords.set(ada, password)
     assert not await passwords.verify(ada, "first password")
     assert await passwords.verify(ada, "second password")
     assert not await passwords.verify(None, "nobody has this password")
-    for _ in range(2):
-        await passwords.destroy(ada)
-    assert not await passwords.verify(ada, "second password")
-    assert await passwords.verify(bob, "first password")
+    assert not await passwords.verify(bob, "second password")
+    assert await passwords.verify(bob, PASSWORD)
 
 
-async def test_sessions_end_one_by_one_by_time_and_with_the_account(kontor: Kontor) -> None:
-    sessions, ada, bob, now = kontor.ports.sessions, await person(kontor), await person(kontor), datetime.now(UTC)
-    first, second, third = [(await sessions.open(ada, user_agent="x" * 300, now=now))[0] for _ in range(3)]
-    bobs, _ = await sessions.open(bob, user_agent="", now=now)
-    for _ in range(2):
-        await sessions.end([first], now=now)
-    await sessions.end([], now=now)
+async def test_sessions_end_one_by_one_and_by_time(kontor: Kontor) -> None:
+    sessions, ada, bob, now = kontor.sessions, await person(kontor), await person(kontor), datetime.now(UTC)
+    first, second, third = [(await opened_by(kontor, ada, now, user_agent="x" * 300))[0] for _ in range(3)]
+    bobs, _ = await opened_by(kontor, bob, now)
+    await end(kontor, first)
     assert await sessions.live(ada, now=now) == {second, third}
     assert await sessions.live(ada, now=now + timedelta(seconds=SESSION_S)) == set()
-    for _ in range(2):
-        await sessions.destroy(ada)
-    assert await sessions.live(ada, now=now) == set()
     assert await sessions.live(bob, now=now) == {bobs}
+    alive = [await sessions.is_live(each, now=now) for each in (first, second, bobs, uuid4())]
+    assert alive == [False, True, True, False]
+    assert not await sessions.is_live(second, now=now + timedelta(seconds=SESSION_S))
 
 
 async def test_a_refresh_token_is_good_once_and_used_twice_ends_its_session(kontor: Kontor) -> None:
     sessions, ada, now = kontor.sessions, await person(kontor), datetime.now(UTC)
-    opened, first = await sessions.open(ada, user_agent="", now=now)
+    opened, first = await opened_by(kontor, ada, now)
     user_id, session_id, second = await sessions.rotate(first)
     assert (user_id, session_id) == (ada, opened)
     with pytest.raises(TokenReused):
@@ -69,8 +80,8 @@ async def test_a_refresh_token_is_good_once_and_used_twice_ends_its_session(kont
 
 async def test_the_token_of_an_ended_session_is_good_for_nothing(kontor: Kontor) -> None:
     sessions, ada, now = kontor.sessions, await person(kontor), datetime.now(UTC)
-    opened, token = await sessions.open(ada, user_agent="", now=now)
-    await sessions.end([opened], now=now)
+    opened, token = await opened_by(kontor, ada, now)
+    await end(kontor, opened)
     with pytest.raises(BadCredentials):
         await sessions.rotate(token)
 
@@ -78,8 +89,8 @@ async def test_the_token_of_an_ended_session_is_good_for_nothing(kontor: Kontor)
 @pytest.mark.parametrize("ago", [1, 2, 5])
 async def test_any_earlier_token_of_a_session_ends_it_and_raises_the_alarm(kontor: Kontor, ago: int) -> None:
     sessions, ada, now = kontor.sessions, await person(kontor), datetime.now(UTC)
-    opened, token = await sessions.open(ada, user_agent="", now=now)
-    other, _ = await sessions.open(ada, user_agent="", now=now)
+    opened, token = await opened_by(kontor, ada, now)
+    other, _ = await opened_by(kontor, ada, now)
     tokens = [token]
     for _ in range(5):
         tokens.append((await sessions.rotate(tokens[-1]))[2])
@@ -95,7 +106,7 @@ async def test_any_earlier_token_of_a_session_ends_it_and_raises_the_alarm(konto
 
 async def test_of_two_at_once_with_one_token_one_gets_the_next(kontor: Kontor) -> None:
     sessions, ada, now = kontor.sessions, await person(kontor), datetime.now(UTC)
-    _, token = await sessions.open(ada, user_agent="", now=now)
+    _, token = await opened_by(kontor, ada, now)
     answers = await asyncio.gather(*[sessions.rotate(token) for _ in range(6)], return_exceptions=True)
     kinds = [type(each) for each in answers]
     assert (kinds.count(tuple), kinds.count(TokenReused), kinds.count(BadCredentials)) == (1, 1, 4)
@@ -104,7 +115,7 @@ async def test_of_two_at_once_with_one_token_one_gets_the_next(kontor: Kontor) -
 
 async def test_tokens_are_stored_as_digests_and_go_with_their_session(kontor: Kontor) -> None:
     sessions, ada, now = kontor.sessions, await person(kontor), datetime.now(UTC)
-    tokens = [(await sessions.open(ada, user_agent="", now=now))[1]]
+    tokens = [(await opened_by(kontor, ada, now))[1]]
     for _ in range(3):
         tokens.append((await sessions.rotate(tokens[-1]))[2])
     async with kontor.pool.connection() as connection:
@@ -115,6 +126,6 @@ async def test_tokens_are_stored_as_digests_and_go_with_their_session(kontor: Ko
         (row,) = await (await connection.execute(stored)).fetchall()
         assert (len(row[0]), len(row[1])) == (2, 1)
         assert not any(token in repr(row) or token.encode().hex() in repr(row) for token in tokens)
-        await sessions.open(ada, user_agent="", now=now + timedelta(seconds=SESSION_S))
+        await opened_by(kontor, ada, now + timedelta(seconds=SESSION_S))
         (row,) = await (await connection.execute(stored)).fetchall()
         assert (row[0], len(row[1])) == (None, 1), "what has expired is cleared away at the next sign-in"

@@ -120,7 +120,7 @@ async def test_a_bad_value_is_refused_clearly_and_stores_nothing(name: str, fiel
             assert what not in NEVER or field in UNCHECKED, (name, field, what)
         else:
             assert 10 < len(refusal) < 1_000, (name, field, what, refusal[:200])
-            stored = [each for each in kontor.store.event_types[before:] if each != "user.sign_in_failed"]
+            stored = [each for each in kontor.store.event_types[before:] if each != "sign_in.failed"]
             assert stored == [], (name, field, what)
 
 

@@ -9,7 +9,8 @@ from commands.passwords import PASSWORD_BYTES_MAX, PASSWORD_LENGTH_MIN
 from commands.sessions import SignIn
 from commands.users import RegisterUser
 from domain.errors import AlreadyExists, BadCredentials, DomainError, Forbidden, Invalid, WeakPassword
-from domain.users import Role, User
+from domain.sessions import SignInAttempt
+from domain.users import Role
 from tests.given import ADMIN, PASSWORD, STAFF, SYSTEM, InMemory
 
 NOT_ADDRESSES = [
@@ -137,8 +138,8 @@ async def test_signing_in_opens_a_session_and_hands_its_token_to_the_caller_alon
     assert session == (user_id, "Firefox", kontor.clock.now())
     assert outcome.secret["session_id"] == str(session_id)
     event = kontor.store.events[-1]
-    assert isinstance(event, User.SignedIn)
-    assert (event.session_id, event.user_agent) == (session_id, "")  # a device describes a person
+    assert isinstance(event, SignInAttempt.Created)
+    assert (event.user_id, event.session_id) == (user_id, session_id)
     assert outcome.secret["refresh_token"].encode() not in kontor.store.stored[-1].state
     assert outcome.secret["refresh_token"] not in repr(kontor.store.appends)
 
@@ -149,8 +150,8 @@ async def test_a_failed_sign_in_is_recorded_and_then_refused() -> None:
     with pytest.raises(BadCredentials):
         await kontor.execute(SignIn(email="ada@example.com", password="wrong horse battery"), ANONYMOUS)
     event = kontor.store.events[-1]
-    assert isinstance(event, User.SignInFailed)
-    assert (event.originator_id, event.reason) == (user_id, "wrong password")
+    assert isinstance(event, SignInAttempt.Failed)
+    assert (event.user_id, event.reason) == (user_id, "wrong password")
     assert kontor.sessions.opened == {}
 
 
@@ -165,4 +166,4 @@ async def test_an_unknown_user_is_refused_with_the_same_words_and_nothing_is_rec
             await kontor.execute(sign_in, ANONYMOUS)
         said.append(refused.value)
     assert (said[0].message, said[0].field) == (said[1].message, said[1].field)
-    assert kontor.store.event_types[stored:] == ["user.sign_in_failed"]
+    assert kontor.store.event_types[stored:] == ["sign_in.failed"]

@@ -14,7 +14,6 @@ from tests.given import CUSTOMER_ID, NOW, Decision, Told, decide, told
 
 SESSION = UUID(int=0x5E)
 ADA, BOB = UserId(UUID(int=0xADA)), UserId(UUID(int=0xB0B))
-SIGN_IN: Decision = ("sign_in", {"session_id": SESSION})
 ENABLE: Decision = ("enable_mfa", {"reason": "confirmed"})
 ERASE: Decision = ("erase", {"by": "user:1"})
 VERIFY: Decision = ("verify_email", {})
@@ -51,12 +50,6 @@ RECORDED: dict[str, tuple[list[Decision], Decision, list[Told]]] = {
         [("user.role_revoked", {"role": "CUSTOMER", "by": "user:1"})],
     ),
     "a role less that is not there": (PLAIN, ("revoke", {"role": Role.ADMIN, "by": "user:1"}), []),
-    "a session": (PLAIN, SIGN_IN, [("user.signed_in", {"session_id": str(SESSION), "user_agent": ""})]),
-    "a failed sign-in": (
-        PLAIN,
-        ("refuse_sign_in", {"reason": "wrong password"}),
-        [("user.sign_in_failed", {"reason": "wrong password"})],
-    ),
     "another password": (
         PLAIN,
         ("change_password", {"reason": "changed"}),

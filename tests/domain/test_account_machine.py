@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -63,10 +61,6 @@ class Life(RuleBasedStateMachine):
     def verify(self) -> None:
         if self._decide(("verify_email", {}), events=not self.verified):
             self.verified = True
-
-    @rule()
-    def sign_in(self) -> None:
-        self._decide(("sign_in", {"session_id": UUID(int=1)}), events=1)
 
     @rule()
     def change_password(self) -> None:

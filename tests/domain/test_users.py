@@ -7,8 +7,11 @@ from uuid import UUID
 
 from adapters.event_codec import EventMapper
 from domain.identity import email_claim_id
+from domain.sessions import SignInAttempt
 from domain.users import EmailClaim, Role, User
 from tests.given import CUSTOMER_ID, NOW
+
+SESSION = UUID(int=0x5E)
 
 
 def registered() -> User:
@@ -22,25 +25,18 @@ def test_a_user_keeps_what_was_sealed_and_the_roles() -> None:
     assert (user.id, user.email, user.name, user.roles) == (CUSTOMER_ID, "s1.a", "s1.b", (Role.CUSTOMER, Role.STAFF))
 
 
-def test_signing_in_is_recorded_without_what_the_device_says_of_itself() -> None:
-    user = registered()
-    user.sign_in(session_id=UUID(int=1), now=NOW)
-    event = user.collect_events()[-1]
-    assert (event.session_id, event.user_agent) == (UUID(int=1), "")
+def test_an_attempt_to_sign_in_is_a_stream_of_its_own() -> None:
+    opened = SignInAttempt.succeeded(user_id=CUSTOMER_ID, session_id=SESSION, now=NOW)
+    assert (opened.id, opened.user_id, opened.session_id, opened.failure) == (SESSION, CUSTOMER_ID, SESSION, None)
+    failed = SignInAttempt.failed(attempt_id=UUID(int=2), user_id=CUSTOMER_ID, reason="wrong password", now=NOW)
+    assert (failed.id, failed.user_id, failed.session_id) == (UUID(int=2), CUSTOMER_ID, None)
+    assert failed.failure == "wrong password"
 
 
 def test_what_a_device_said_in_an_earlier_version_of_the_event_is_not_read_any_more() -> None:
     state = {"timestamp": "2026-01-01T12:00:00Z", "session_id": str(UUID(int=1)), "user_agent": "Firefox/140"}
     event = EventMapper().decode("user.signed_in", 1, json.dumps(state).encode(), CUSTOMER_ID, 2)
     assert event.user_agent == ""  # type: ignore[attr-defined]
-
-
-def test_a_refused_sign_in_is_recorded_and_changes_nothing_else() -> None:
-    user = registered()
-    before = (user.email, user.name, user.roles)
-    user.refuse_sign_in(reason="wrong password", now=NOW)
-    assert user.collect_events()[-1].reason == "wrong password"
-    assert (user.email, user.name, user.roles) == before
 
 
 def test_two_claims_on_one_address_are_one_stream() -> None:

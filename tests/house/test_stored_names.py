@@ -82,7 +82,7 @@ def test_the_topics_are_those_that_were_stored() -> None:
 
 def test_the_contexts_are_those_that_were_stored() -> None:
     assert {context: sorted(each) for context, each in CONTEXTS.items()} == {
-        "users": ["email", "user"],
+        "users": ["email", "sign_in", "user"],
         "catalogue": ["category", "product", "slug"],
         "inventory": ["stock"],
         "orders": ["order"],

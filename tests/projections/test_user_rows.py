@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 import pytest
 from msgspec.structs import replace
@@ -32,8 +31,6 @@ SHOWN: dict[str, tuple[list[Decision], Decision, int, dict[str, Any]]] = {
         1,
         {"mfa_enabled": False},
     ),
-    "a session": ([], ("sign_in", {"session_id": UUID(int=1)}), 1, NOTHING),
-    "a failed sign-in": ([], ("refuse_sign_in", {"reason": "r"}), 1, NOTHING),
     "another password": ([], ("change_password", {"reason": "r"}), 2, NOTHING),
     "sessions ended": ([], ("revoke_sessions", {"reason": "r"}), 1, NOTHING),
     "a verified address": ([], ("verify_email", {}), 1, NOTHING),
