@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import base64
 from collections.abc import AsyncIterator
@@ -37,6 +38,7 @@ from tests.conftest import Stack, installation_on
 from tests.given import PASSWORD, SYSTEM
 
 LEFT, MORE = 2, 6
+EXECUTE = "pipeline.execute"
 GUESSES = sorted(name for name, command in PUBLIC.items() if command.door.guesses)
 
 
@@ -97,6 +99,24 @@ def test_what_checks_a_secret_says_so() -> None:
     for request, command in COMMANDS.items():
         if command.name != "RegisterUser":  # it sets one
             assert bool(secrets & set(request.__dataclass_fields__)) <= bool(command.door.guesses), command.name
+
+
+def test_whatever_the_api_executes_is_counted_first() -> None:
+    """What the provider of payments tells is checked in another way: `api.rest.payments`."""
+    uncounted = []
+    for path in sorted((PLACE.parents[1] / "api").rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        counted = {
+            inner
+            for each in ast.walk(tree)
+            if isinstance(each, ast.AsyncWith) and "throttled(" in ast.unparse(each.items[0])
+            for inner in ast.walk(each)
+        }
+        executed = [
+            each for each in ast.walk(tree) if isinstance(each, ast.Call) and ast.unparse(each.func).endswith(EXECUTE)
+        ]
+        uncounted += [f"{path.name}:{each.lineno}" for each in executed if each not in counted]
+    assert [each for each in uncounted if not each.startswith("payments.py")] == []
 
 
 @pytest.fixture(scope="module")
