@@ -20,7 +20,7 @@ from adapters.kafka import RECORD_BYTES_MAX, WrongPartitions, ensure_topics, pro
 from adapters.log import LogRecord
 from adapters.relay_store import PostgresRelayStore
 from adapters.topics import KafkaTopics
-from adapters.wire import Linked, NotOurs, parsed
+from adapters.wire import Linked, NotOurs, headers_of, parsed
 from adapters.wiring import Kontor
 from commands.catalogue import AddProduct
 from commands.handling import Actor
@@ -81,7 +81,11 @@ async def publish_products(kontor: Kontor, count: int) -> None:
         await until(lambda: caught_up(kontor))
 
 
-async def on_kafka(kontor: Kontor) -> list[Linked]:
+def whoever_wrote_it(message: Any) -> Linked:
+    return parsed("catalogue", message.partition, message.value, message.headers)
+
+
+async def on_kafka(kontor: Kontor, read: Callable[[Any], Linked] = whoever_wrote_it) -> list[Linked]:
     """All records of the catalogue's topic, partition after partition."""
     consumer = AIOKafkaConsumer(bootstrap_servers=kontor.settings.kafka_url, enable_auto_commit=False)
     await consumer.start()
@@ -93,8 +97,8 @@ async def on_kafka(kontor: Kontor) -> list[Linked]:
             consumer.seek(partition, start)
         found: list[Linked] = []
         while [each for each in partitions if await consumer.position(each) < ends[each]]:
-            for partition, messages in (await consumer.getmany(timeout_ms=500)).items():
-                found += [parsed("catalogue", partition.partition, each.value, each.headers) for each in messages]
+            for messages in (await consumer.getmany(timeout_ms=500)).values():
+                found += [read(each) for each in messages]
         return sorted(found, key=lambda linked: (linked.record.shard,))
     finally:
         await consumer.stop()
@@ -295,6 +299,47 @@ async def test_a_relay_that_dies_while_publishing_again_begins_again(
     async with relaying(kontor):
         await until(lambda: complete(kontor, 100))
     assert is_chain(await on_kafka(kontor))
+
+
+async def test_records_from_before_signatures_are_published_once_more_and_then_left_alone(
+    kontor: Kontor, topics: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A forged record at the end of a partition is not taken for the relay's, and does not keep it busy either."""
+    monkeypatch.setattr("streams.relay.LOOK_S", 0.2)
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            "adapters.record_signatures.RecordSignatures.headers_of",
+            lambda _, linked: headers_of(linked.record, previous=linked.previous),
+        )
+        patched.setattr("streams.relay.LOOK_S", 60.0)
+        await publish_products(kontor, 40)
+    with pytest.raises(NotOurs):
+        await signed_on_kafka(kontor)
+    async with relaying(kontor):
+        await until(lambda: signed_and_complete(kontor, 40))
+        assert is_chain(await signed_on_kafka(kontor))
+        ends = await ends_of(kontor)
+        async with producer(kontor.settings.brokers) as sending:
+            for shard in range(SHARDS):
+                await sending.send_and_wait(f"{kontor.settings.topic_prefix}catalogue", b"{}", b"x", shard)
+        await asyncio.sleep(2)
+    assert await ends_of(kontor) == {partition: end + 1 for partition, end in ends.items()}
+
+
+async def signed_on_kafka(kontor: Kontor) -> list[Linked]:
+    """As `on_kafka`; raises NotOurs for what is not signed."""
+    return await on_kafka(kontor, kontor.signatures.read)
+
+
+async def signed_and_complete(kontor: Kontor, count: int) -> bool:
+    with contextlib.suppress(NotOurs):
+        return sorted(each.record.position for each in await signed_on_kafka(kontor)) == list(range(1, count + 1))
+    return False
+
+
+async def ends_of(kontor: Kontor) -> dict[tuple[str, int], int]:
+    async with KafkaTopics(kontor.settings, kontor.signatures).open() as opened:
+        return await opened.ends([("catalogue", shard) for shard in range(SHARDS)])
 
 
 async def complete(kontor: Kontor, count: int) -> bool:
