@@ -49,6 +49,7 @@ from adapters.read_store import ReadStore
 from adapters.record_signatures import RecordSignatures
 from adapters.redis_views import RedisViews
 from adapters.response_cache import ResponseCache
+from adapters.security_log import StructuredSecurityLog
 from adapters.sessions import SessionTable
 from adapters.settings import Settings, listed
 from adapters.smtp_url import smtp_server
@@ -258,6 +259,7 @@ def _ports(  # noqa: PLR0917  # each is another kind of thing
         factor_required=settings.roles_that_need_a_factor,
         payment_provider=None if gateway is None else gateway.name,
         digest_key=personal_data.request_digest_key,
+        security=StructuredSecurityLog(),
         shop_host=urlsplit(settings.public_url).hostname or "",
     )
 

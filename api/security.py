@@ -10,10 +10,12 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from adapters.access_tokens import AccessTokens
+from adapters.security_log import tell
 from adapters.void_tokens import Claims, TokensUnchecked
 from adapters.wiring import Kontor
 from commands.handling import ANONYMOUS, Actor
 from commands.rights import present_roles
+from commands.security_events import SecurityEvent
 from domain.errors import Unauthenticated
 from domain.users import Role, User
 
@@ -40,7 +42,11 @@ async def caller_of(authorization: str | None, kontor: Kontor) -> Caller:
     when that does not become known in time."""
     if authorization is not None:
         await kontor.void_tokens.heard()
-    return _caller(authorization, kontor.access_tokens)
+    try:
+        return _caller(authorization, kontor.access_tokens)
+    except Unauthenticated:
+        tell(SecurityEvent.IDENTITY_REFUSED, who=ANONYMOUS.name, what="access token", outcome="refused")
+        raise
 
 
 def access_token_for(user: User, session_id: UUID, kontor: Kontor) -> str:

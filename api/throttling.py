@@ -15,17 +15,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, TypeVar
 
-import structlog
-
 from adapters.rate_limits import Rate, Share
+from adapters.security_log import tell
 from adapters.wiring import Kontor
 from api.client_address import counted_networks
 from commands import COMMANDS
 from commands.doors import OWN, Door
 from commands.handling import Actor
+from commands.security_events import SecurityEvent
 from domain.errors import BadCredentials, DomainError, RateLimited
 
-log = structlog.get_logger()
 T = TypeVar("T")
 
 # Who knows the password and guesses codes of six digits all day, three of which are good, has a chance of 1 in 230.
@@ -75,8 +74,11 @@ async def throttled(kontor: Kontor, request: Any, *, actor: Actor, address: str)
         yield
         return
     try:
-        async with kontor.rate_limits.in_turn(shares.all), _counted(kontor, type(request).__name__, shares):
+        async with kontor.rate_limits.in_turn(shares.all), _counted(kontor, shares):
             yield
+    except RateLimited:
+        tell(SecurityEvent.RATE_LIMITED, who=actor.name, what=type(request).__name__, outcome="refused")
+        raise
     except BadCredentials:
         if door.guesses and door.of:
             await asyncio.sleep(started + REFUSAL_S_MIN - time.monotonic())
@@ -85,7 +87,6 @@ async def throttled(kontor: Kontor, request: Any, *, actor: Actor, address: str)
 
 async def sought(
     kontor: Kontor,
-    name: str,
     door: Door,
     given: Mapping[str, Any],
     *,
@@ -93,12 +94,13 @@ async def sought(
     address: str,
     look: Callable[[], Awaitable[T]],
 ) -> T:
-    """What a root field finds; nothing found is a wrong guess. Raises RateLimited before it looks."""
+    """What a root field finds; nothing found is a wrong guess. Raises RateLimited before it looks, which is told by
+    what watches the field."""
     shares = _shares(kontor, door, given, actor, address)
     if not shares.all or (actor.is_staff and not shares.costs):  # they may see all there is
         return await look()
     async with kontor.rate_limits.in_turn(shares.all):
-        await _take(kontor, name, shares)
+        await _take(kontor, shares)
         wrong = True
         try:
             found = await look()
@@ -116,8 +118,8 @@ def door_of(request: Any) -> Door:
 
 
 @asynccontextmanager
-async def _counted(kontor: Kontor, name: str, shares: _Shares) -> AsyncIterator[None]:
-    await _take(kontor, name, shares)
+async def _counted(kontor: Kontor, shares: _Shares) -> AsyncIterator[None]:
+    await _take(kontor, shares)
     wrong, done = False, True
     try:
         yield
@@ -134,10 +136,9 @@ async def _counted(kontor: Kontor, name: str, shares: _Shares) -> AsyncIterator[
         await kontor.rate_limits.give_back((*(() if wrong else shares.guesses), *(() if done else shares.costs)))
 
 
-async def _take(kontor: Kontor, name: str, shares: _Shares) -> None:
+async def _take(kontor: Kontor, shares: _Shares) -> None:
     wait_s = math.ceil(await kontor.rate_limits.take(shares.all))
     if wait_s > 0:
-        log.warning("rate_limited", request=name, wait_s=wait_s)
         raise RateLimited(f"This was tried too often; try again in {wait_s} s.", retry_after_s=wait_s)
 
 

@@ -52,11 +52,14 @@ def keys() -> None:
 def rotate() -> None:
     """Wrap every stored key by the present master key; may be interrupted and repeated, beside a running system."""
     from adapters.master_keys import WrongMasterKey  # noqa: PLC0415  # imported when asked for: start-up time
+    from adapters.security_log import tell  # noqa: PLC0415
+    from commands.security_events import SecurityEvent  # noqa: PLC0415
 
     try:
         wrapped = with_kontor("keys", lambda kontor: kontor.personal_data.rotate())
     except WrongMasterKey as error:
         raise Problem(str(error)) from error
+    tell(SecurityEvent.KEYS_ROTATED, who="system:operator", what="keys rotate", keys=wrapped)
     print(f"keys wrapped anew: {wrapped}")
 
 

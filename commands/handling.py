@@ -34,8 +34,9 @@ from commands.actors import (
 )
 from commands.doors import UNDECLARED, Door, require_declared
 from commands.ports import Append, CommandRepeated, Ports, StoredCommand, StreamHead, VersionConflict
-from commands.requests import request_digest, require_storable
+from commands.requests import ids_of, request_digest, require_storable
 from commands.rights import acts_as_admin, rely, require_admin
+from commands.security_events import EVENT_OF
 from domain.errors import (
     Conflict,
     DomainError,
@@ -232,26 +233,35 @@ class Pipeline:
         (`replayed`). Raises DomainError for what a person can correct (nothing is stored, except the
         record of a failed sign-in), Forbidden, Unauthenticated, or Overloaded."""
         command = self._table[type(request)]
-        command.permission(actor)
-        require_storable(request)
-        keyed = command.takes_key and idempotency_key is not None
-        command_id = self._command_id(command, actor, idempotency_key if keyed else None)
-        execution = _Execution(
-            request,
-            command,
-            actor,
-            command_id,
-            request_digest(request, key=self._ports.digest_key) if keyed else b"",
-            correlation_id or command_id,
-            causation_id,
-            correlations or {},
-            keyed,
-        )
+        with self._ports.security.watched(command.name, actor) as about:
+            if command.name in EVENT_OF:
+                about.extend(ids_of(request))
+            command.permission(actor)
+            require_storable(request)
+            keyed = command.takes_key and idempotency_key is not None
+            command_id = self._command_id(command, actor, idempotency_key if keyed else None)
+            execution = _Execution(
+                request,
+                command,
+                actor,
+                command_id,
+                request_digest(request, key=self._ports.digest_key) if keyed else b"",
+                correlation_id or command_id,
+                causation_id,
+                correlations or {},
+                keyed,
+            )
+            outcome = await self._run(execution)
+            about.append(str(outcome.aggregate_id))
+            return outcome
+
+    async def _run(self, execution: _Execution) -> Outcome:
+        command, actor, command_id = execution.command, execution.actor, execution.command_id
         with self._ports.meter.measured(command.name):
             if acts_as_admin(command.permission, actor):
                 # Before a repeated command is answered as well.
                 await require_admin(Work(self._ports, actor, self._ports.clock.now(), command_id))
-            if not keyed:
+            if not execution.keyed:
                 return await self._decide(execution)
             async with self._one_of(command_id):
                 if stored := await self._ports.store.find_command(command_id):

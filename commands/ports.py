@@ -12,6 +12,7 @@ from uuid import UUID
 
 from eventsourcing.domain import Aggregate
 
+from commands.security_events import SecurityLog, Silent
 from domain.disclosure import PersonalField, Secret
 from domain.identity import EmailClaimId
 from domain.money import Money
@@ -389,4 +390,5 @@ class Ports:
     factor_required: frozenset[Role]  # the roles that count only with a second factor
     payment_provider: str | None  # the name of who is asked for the money of orders; None where nobody is
     digest_key: bytes  # keys the digest of a command's content, which may describe a person
+    security: SecurityLog = field(default_factory=Silent)
     shop_host: str = ""  # of the shop's pages: a word that passwords may not be made of

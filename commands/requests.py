@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, fields, is_dataclass
 from enum import Enum
 from typing import Any, Final
+from uuid import UUID
 
 from domain.disclosure import Secret, secret_fields
 from domain.errors import Invalid
@@ -41,6 +42,11 @@ def _texts(value: Any) -> Iterator[str]:
     elif is_dataclass(value):
         for each in fields(value):
             yield from _texts(getattr(value, each.name))
+
+
+def ids_of(request: Any) -> list[str]:
+    """Whom and what the request is about, by its ids."""
+    return [str(value) for each in fields(request) if isinstance(value := getattr(request, each.name), UUID)]
 
 
 def to_camel(name: str) -> str:

@@ -21,6 +21,7 @@ from adapters.effects_ledger import State
 from adapters.personal_data import KEYS_TABLE
 from adapters.redis_views import REFILL_S
 from adapters.response_cache import MadeOf
+from adapters.security_log import asked_from, tell
 from adapters.void_tokens import Claims, TokensUnchecked
 from adapters.wiring import Kontor
 from api.answer_headers import correlation_of
@@ -31,6 +32,7 @@ from api.graphql.consistency import Freshness
 from api.graphql.loading import Loader
 from api.security import caller_of
 from commands.handling import ANONYMOUS, Actor
+from commands.security_events import SecurityEvent
 from domain.disclosure import PersonalField
 from domain.errors import Invalid, NotFound, Unauthenticated
 from domain.users import User
@@ -142,6 +144,8 @@ class RequestContext(BaseContext):
     async def _open(
         self, tokens: list[tuple[UUID, PersonalField, str]]
     ) -> dict[tuple[UUID, PersonalField, str], str | None]:
+        if self.actor.is_staff and (read := sorted({str(each) for each, _, _ in tokens} - {str(self.actor.user_id)})):
+            tell(SecurityEvent.PERSON_READ, who=self.actor.name, what="names and addresses", subjects=read)
         if self.made_of is not None:
             self.made_of.rows(KEYS_TABLE, [person_id for person_id, _, _ in tokens])
         return dict(zip(tokens, await self.kontor.personal_data.open(tokens), strict=True))
@@ -156,12 +160,14 @@ async def request_context(connection: HTTPConnection) -> RequestContext:
     headers = connection.headers
     refusal: Exception | None = None
     actor, session_id, freshness = ANONYMOUS, None, Freshness(kontor.positions, kontor.reads)
+    address = client_address(connection, networks(kontor.settings.trusted_proxies))
+    asked_from(address)
     try:
         actor, session_id, _ = await caller_of(headers.get("authorization"), kontor)
+        asked_from(address, session_id)
         freshness = Freshness.asked_by(headers, kontor.positions, kontor.reads)
     except (Unauthenticated, Invalid, TokensUnchecked) as error:
         refusal = error
-    address = client_address(connection, networks(kontor.settings.trusted_proxies))
     context = RequestContext(
         kontor,
         actor=actor,

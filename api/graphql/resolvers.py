@@ -29,18 +29,18 @@ class _Asked(FieldExtension):
     ) -> Any:
         """Raises what the permission raises, and RateLimited."""
         context = info.context
-        self._who(context.actor)
-        if self._door is None or not self._door.is_counted:
-            return await next_(source, info, **given)
-        return await sought(
-            context.kontor,
-            info.field_name,
-            self._door,
-            given,
-            actor=context.actor,
-            address=context.address,
-            look=lambda: next_(source, info, **given),
-        )
+        with context.kontor.ports.security.watched(info.field_name, context.actor):
+            self._who(context.actor)
+            if self._door is None or not self._door.is_counted:
+                return await next_(source, info, **given)
+            return await sought(
+                context.kontor,
+                self._door,
+                given,
+                actor=context.actor,
+                address=context.address,
+                look=lambda: next_(source, info, **given),
+            )
 
 
 def resolver(description: str, *, who: Permission | None = None, door: Door | None = None) -> Callable[[F], F]:

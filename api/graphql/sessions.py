@@ -9,6 +9,7 @@ from uuid import UUID
 import strawberry
 
 from adapters.access_tokens import ACCESS_TOKEN_S
+from adapters.security_log import tell
 from api.graphql.context import Info, RequestContext, parsed_id
 from api.graphql.receipts import OkPayload, UserError, answered
 from api.graphql.resolvers import resolver
@@ -17,6 +18,7 @@ from api.security import access_token_for
 from api.throttling import RefreshTokens, throttled
 from commands.doors import PLAIN
 from commands.handling import signed_in
+from commands.security_events import SecurityEvent
 from commands.sessions import SignIn, SignOut
 from domain import users as domain
 from domain.disclosure import Secret, hidden_repr
@@ -127,7 +129,11 @@ class SessionsMutation:
             if not await context.kontor.sessions.is_live(session_id, now=context.kontor.ports.clock.now()):
                 raise BadCredentials("The session of this refresh token has ended; sign in again.")
         except DomainError as error:
+            tell(
+                SecurityEvent.SESSION_RENEWED, who=context.actor.name, what="refreshTokens", outcome=error.code.lower()
+            )
             return SignInPayload(ok=False, user_errors=[UserError.of(error)], tokens=None, user=None)
+        tell(SecurityEvent.SESSION_RENEWED, who=f"user:{user_id}", what="refreshTokens", subjects=[str(session_id)])
         return signed_in_payload(context, user, session_id=session_id, refresh_token=fresh)
 
     @resolver("End one of one's own sessions; without an id, all of them.")

@@ -34,6 +34,7 @@ from strawberry.types.graphql import OperationType
 from strawberry.types.unset import UNSET
 
 from adapters.metrics import SOCKETS
+from adapters.security_log import asked_from
 from adapters.void_tokens import Claims, TokensUnchecked
 from api.graphql.consistency import Freshness
 from api.graphql.context import RequestContext
@@ -191,7 +192,9 @@ class SocketRouter(GraphQLRouter[RequestContext, None]):
         try:
             if not isinstance(authorization, str | None):
                 raise Unauthenticated("authorization is no text.")
+            asked_from(context.address)
             context.actor, context.session_id, context.claims = await caller_of(authorization, kontor)
+            asked_from(context.address, context.session_id)
         except (Unauthenticated, TokensUnchecked) as error:
             raise ConnectionRejectionError from error
         # What else the handshake's headers asked for is about one request, which this is not.

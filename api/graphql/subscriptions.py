@@ -83,7 +83,8 @@ class Subscription:
     ) -> AsyncGenerator[OrderChange, None]:
         """Raises NotFound for a missing order and for somebody else's, Unauthenticated, Invalid for a bad cursor."""
         context = info.context
-        signed_in(context.actor)
+        with context.kontor.ports.security.watched("orderChanged", context.actor):
+            signed_in(context.actor)
         found = parsed_id(order_id)
         order, position = await _order(context, found) if found else (None, 0)
         if found is None or order is None or not context.may_see_of(order.customer_id):
@@ -138,8 +139,9 @@ class Subscription:
     ) -> AsyncGenerator[Event, None]:
         """Raises Unauthenticated, Forbidden, or Invalid for types and ids there cannot be, and for a bad cursor."""
         context = info.context
-        log_reader(context.actor)
-        interest = _interest(context.actor, types, aggregate_id)
+        with context.kontor.ports.security.watched("events", context.actor):
+            log_reader(context.actor)
+            interest = _interest(context.actor, types, aggregate_id)
         position = await context.kontor.log.end() if since is None else await _position(context, since)
         changes = _followed(context, "events", position, interest)
         async with aclosing(changes):

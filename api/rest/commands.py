@@ -16,6 +16,7 @@ from pydantic.alias_generators import to_camel
 
 from adapters.access_tokens import ACCESS_TOKEN_S
 from adapters.consistency import Token
+from adapters.security_log import asked_from
 from adapters.wiring import Kontor
 from api.answer_headers import correlation_of
 from api.client_address import client_address, networks
@@ -95,9 +96,11 @@ def _endpoint(command: Command) -> Callable[..., Coroutine[Any, Any, Receipt]]:
         idempotency_key: Annotated[str | None, Header(description="Makes repeating safe.")] = None,
     ) -> Receipt:
         kontor: Kontor = request.app.state.kontor
-        actor = (await caller_of(authorization, kontor)).actor
-        wanted = command_of(command.request, body)
         address = client_address(request, networks(kontor.settings.trusted_proxies))
+        asked_from(address)
+        actor, session_id, _ = await caller_of(authorization, kontor)
+        asked_from(address, session_id)
+        wanted = command_of(command.request, body)
         await _charged(Allowance.of(kontor, actor, address))
         async with throttled(kontor, wanted, actor=actor, address=address):
             outcome = await kontor.pipeline.execute(

@@ -18,6 +18,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from adapters.payment_gateway import BadSignature, verify_signature
+from adapters.security_log import asked_from, tell
 from adapters.wiring import Kontor
 from api.client_address import client_address, networks
 from api.rest.problems import problem
@@ -33,6 +34,7 @@ from commands.payments import (
     VoidPayment,
     is_known,
 )
+from commands.security_events import SecurityEvent
 from domain.errors import Conflict, DomainError, IdempotencyInProgress
 from domain.payments import REASON_LENGTH_MAX, Payment
 
@@ -131,7 +133,11 @@ async def _refusal(request: Request, kontor: Kontor, body: bytes, secret: str) -
         return True
 
     address = client_address(request, networks(kontor.settings.trusted_proxies))
-    await sought(kontor, PATH, DOOR, {DOOR.guesses: ""}, actor=ANONYMOUS, address=address, look=signed)
+    asked_from(address)
+    with kontor.ports.security.watched("provider event", ANONYMOUS):
+        await sought(kontor, DOOR, {DOOR.guesses: ""}, actor=ANONYMOUS, address=address, look=signed)
+    if told:
+        tell(SecurityEvent.IDENTITY_REFUSED, who=ANONYMOUS.name, what="provider event", outcome="refused")
     return told
 
 

@@ -137,8 +137,9 @@ async def _answered(context: RequestContext, root: RootPlan, arguments: dict[str
     if root.shape is None:
         return "Query"
     try:
-        root.who(context.actor)
-        source = await _found(context, root, arguments)
+        with context.kontor.ports.security.watched(root.name, context.actor):
+            root.who(context.actor)
+            source = await _found(context, root, arguments)
     except NotServed:
         raise
     except Exception as error:
@@ -156,7 +157,6 @@ async def _found(context: RequestContext, root: RootPlan, arguments: dict[str, A
         return await rows(context, **arguments)
     return await sought(
         context.kontor,
-        root.name,
         root.door,
         arguments,
         actor=context.actor,
