@@ -7,10 +7,10 @@ unexport PYTHONDONTWRITEBYTECODE
 export PYTHONPYCACHEPREFIX ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/kontor/bytecode
 endif
 .DEFAULT_GOAL := help
-.PHONY: help run test lint check simulate races soak sales faults fuzz lock clean
+.PHONY: help run test lint check simulate races soak sales faults fuzz lock clean compose-secrets audit sbom images
 
 help:  ## list these commands
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
 
 .venv/.installed: requirements.lock requirements-installer.lock pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Kontor needs Python 3.11, 3.12 or 3.13 on PATH and found none: install one, or say where it is with make PYTHON=/path/to/python3.11 ..."; exit 1; }
@@ -39,13 +39,30 @@ lint: .venv/.installed  ## style, types, import directions
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-check: .venv/.installed  ## lint and the tests that need no server: seconds
+check: .venv/.installed  ## lint, the tests that need no server: seconds; and known vulnerabilities, where they can be asked
 	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory audit
 	@SEEDS=300 $(BIN)/python -m pytest -m "not servers and not acceptance"
+
+audit: .venv/.installed  ## known vulnerabilities of what is locked; says so where their list cannot be reached
+	@$(BIN)/python .ci/audit
+
+SBOM ?= sbom.json
+sbom: .venv/.installed  ## what is in the lock, as a CycloneDX document, in SBOM (sbom.json)
+	@$(BIN)/cyclonedx-py requirements --short-PURLs --output-reproducible --pyproject pyproject.toml --of JSON -o $(SBOM) requirements.lock
+	@echo "$(SBOM)"
+
+images:  ## the digests that the tags of docker-compose.yml and Dockerfile have now (needs Docker and its registry)
+	@grep -hoE '(image: |FROM )[a-z/]+:[a-z0-9.-]+@sha256' docker-compose.yml Dockerfile | sed -E 's/^(image: |FROM )//; s/@sha256$$//' \
+	  | while read -r image; do docker buildx imagetools inspect "$$image" --format "$$image@{{.Manifest.Digest}}"; done
 
 SEEDS ?= 20000
 simulate: .venv/.installed  ## seeded runs of the streams with every fault, SEEDS of them (20000); SEED=1 tells one
 	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+
+compose-secrets:  ## make the secrets that docker-compose.yml asks for, in .env; what is there stays
+	@test -n "$(PYTHON)" || { echo "This needs Python 3.11, 3.12 or 3.13 on PATH: say where one is with make PYTHON=/path/to/python3.11 compose-secrets"; exit 1; }
+	@$(PYTHON) -m cli.stack.environment_file
 
 ORDERS ?= 5000
 races: .venv/.installed  ## the races of the checkout, with ORDERS orders for one SKU (5000)

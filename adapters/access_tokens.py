@@ -37,19 +37,21 @@ _VOID: Final = "The rights of this access token were taken away; refresh it, or 
 class AccessTokens:
     """Signs with the first of the seeds (32 bytes each), verifies what any of them signed, unless it is void.
 
-    Without a list of void tokens every token is good until it expires."""
+    Without a list of void tokens every token is good until it expires. A process that lets nobody in has no seeds: it
+    verifies nothing and signs nothing."""
 
-    def __init__(self, seed: bytes, *others: bytes, void: VoidTokens | None = None) -> None:
+    def __init__(self, *seeds: bytes, void: VoidTokens | None = None) -> None:
         self.void = void
-        keys = [Ed25519PrivateKey.from_private_bytes(each) for each in (seed, *others)]
-        self._private = keys[0]
+        keys = [Ed25519PrivateKey.from_private_bytes(each) for each in seeds]
+        self._private = keys[0] if keys else None
         self._public = {_kid(key): key.public_key() for key in keys}
-        self._kid = _kid(self._private)
         self._known: OrderedDict[str, Claims] = OrderedDict()  # only what was good, the latest used last
 
     def issue(self, user_id: UUID, roles: Iterable[Role], session_id: UUID, *, now: datetime, version: int = 0) -> str:
         """A token good for ACCESS_TOKEN_S. `version` is that of the account from which the roles were read: the token
-        is void as soon as a later version takes something away."""
+        is void as soon as a later version takes something away. Raises ValueError in a process without a key."""
+        if self._private is None:
+            raise ValueError("this process signs no access tokens: it was given no KONTOR_JWT_KEY")
         claims = {
             "iss": ISSUER,
             "aud": ISSUER,
@@ -60,7 +62,7 @@ class AccessTokens:
             "iat": now,
             "exp": now + timedelta(seconds=ACCESS_TOKEN_S),
         }
-        return jwt.encode(claims, self._private, algorithm=ALGORITHM, headers={"kid": self._kid})
+        return jwt.encode(claims, self._private, algorithm=ALGORITHM, headers={"kid": _kid(self._private)})
 
     def verify(self, token: str) -> Claims:
         """What the token says. Raises Unauthenticated for one that is not ours, has expired or is void, and
@@ -133,7 +135,10 @@ def key_id(seed: bytes) -> str:
 
 
 def decoded_seeds(present: str, others: str) -> Sequence[bytes]:
-    """The seeds of the settings, the one that signs first: base64, the others comma separated. Raises ValueError."""
+    """The seeds of the settings, the one that signs first: base64, the others comma separated; none without one
+    that signs. Raises ValueError."""
+    if not present:
+        return []
     return [base64.b64decode(text.strip(), validate=True) for text in (present, *filter(None, others.split(",")))]
 
 

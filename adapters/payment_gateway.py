@@ -32,8 +32,7 @@ SIGNATURE_TOLERANCE_S: Final = 300
 SIGNATURE_LENGTH_MAX: Final = 1_000
 TOLD_CHARS_MAX: Final = 300
 INTENTS: Final = "/v1/payment_intents"
-# Currencies whose amounts the provider counts in another unit than ISO 4217 says: a charge would be a hundredth or a
-# hundredfold of what was meant.
+# Counted by the provider in another unit than ISO 4217 says: a charge would be a hundredth or a hundredfold.
 _OTHER_UNITS: Final = frozenset({"ISK", "MGA", "UGX"})
 
 
@@ -142,9 +141,10 @@ class StripeGateway:
             return _payment(found)
         return await self._settled(charge, found.id, "cancel", ProviderStatus.CANCELLED)
 
-    async def look_up(self, reference: str) -> ProviderPayment:
-        """The intent, with its charge, which alone tells whether it was refunded."""
-        return _payment(await self._found(reference))
+    async def look_up(self, reference: str, charge: Charge | None = None) -> ProviderPayment:
+        """The intent, with its charge: that alone tells of a refund."""
+        found = await self._found(reference)
+        return _payment(_asked(charge, found) if charge else found)
 
     async def capture(self, charge: Charge, reference: str) -> ProviderPayment:
         """All that is held."""
@@ -230,8 +230,6 @@ class StripeGateway:
             intent = await self._ask(_Intent, "POST", path, {}, f"{charge.key}:{verb}")
         except (_Refused, _FailedForGood) as problem:
             return await self._already(charge, reference, wished, problem)
-        if wished is ProviderStatus.CAPTURED and intent.status == "succeeded":
-            _require_equal(charge, f"what was taken for {intent.id}", intent.amount_received, intent.currency)
         return _payment(_asked(charge, intent))
 
     async def _already(
@@ -342,6 +340,8 @@ def _decline_reason(error: _Error) -> str:
 def _asked(charge: Charge, intent: _Intent) -> _Intent:
     """The intent. Raises GatewayRefused when it is not what the charge asks for."""
     _require_equal(charge, intent.id, intent.amount, intent.currency)
+    if intent.status == "succeeded":
+        _require_equal(charge, f"what was taken for {intent.id}", intent.amount_received, intent.currency)
     named = intent.metadata.get("payment_id")
     if named not in (None, str(charge.payment_id)):
         raise GatewayRefused(f"{intent.id} belongs to payment {named}, not to {charge.payment_id}.")

@@ -5,6 +5,7 @@ Only `adapters.wiring`, `streams.app` and `cli` read this; every other module is
 
 from __future__ import annotations
 
+import os
 import re
 from ipaddress import ip_network
 from typing import Any, Literal
@@ -15,6 +16,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from adapters.brokers import Brokers, Mechanism, Protocol
 from adapters.loopback import require_loopback
 from adapters.password_scheme import password_scheme
+from adapters.secret_files import with_files
+from adapters.secret_settings import PREFIX
+from adapters.settings_review import require_fit
 from adapters.smtp_url import smtp_server
 from domain.users import Role
 
@@ -43,16 +47,23 @@ class Settings(BaseSettings):
     kafka_ca_file: str | None = Field(default=None, description="PEM of the authorities of the brokers' certificates")
     kafka_certificate_file: str | None = Field(default=None, description="PEM of the client's certificate chain")
     kafka_key_file: str | None = Field(default=None, description="PEM of the client's private key")
-    redis_url: str = Field(description="redis:// URL; its content may vanish at any time")
+    redis_url: str = Field(default="", description="redis:// URL; its content may vanish at any time")
 
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=8000, ge=1, le=65535)
+    internal_host: str = "127.0.0.1"
+    internal_port: int | None = Field(
+        default=None, ge=1, le=65535, description="a second port of the API, for figures and schemas in production"
+    )
     drain_s: float = Field(
         default=3.0, ge=0, le=60, description="seconds for which an API that is to end says so and still serves"
     )
     environment: Literal["development", "production"] = "production"
     development_on_all_addresses: bool = Field(
         default=False, description="let development listen off loopback: in a container whose ports are published there"
+    )
+    accepted_risks: str = Field(
+        default="", description="names of findings with which production starts all the same, comma separated"
     )
     allowed_hosts: str = Field(default="", description="names under which the API is asked, comma separated")
 
@@ -61,7 +72,10 @@ class Settings(BaseSettings):
     topic_min_insync_replicas: int = Field(default=1, ge=1, le=9)
     worker_group: str = Field(default="kontor-worker", pattern=r"^[a-z0-9._-]{1,60}$")
 
-    master_key: SecretStr = Field(description="base64 of 32 bytes; wraps the keys that seal personal data")
+    # Which process needs which secret stands in `adapters.secret_settings`.
+    master_key: SecretStr = Field(
+        default=SecretStr(""), description="base64 of 32 bytes; wraps the keys that seal personal data"
+    )
     previous_master_keys: SecretStr = Field(
         default=SecretStr(""), description="earlier master keys, comma separated, until `kontor keys rotate` has run"
     )
@@ -72,7 +86,9 @@ class Settings(BaseSettings):
     previous_record_keys: SecretStr = Field(
         default=SecretStr(""), description="other record keys, comma separated, whose records are believed as well"
     )
-    jwt_key: SecretStr = Field(description="base64 of a 32 byte Ed25519 seed; signs access tokens")
+    jwt_key: SecretStr = Field(
+        default=SecretStr(""), description="base64 of a 32 byte Ed25519 seed; signs access tokens"
+    )
     other_jwt_keys: SecretStr = Field(
         default=SecretStr(""),
         description="seeds, comma separated, whose tokens are good as well: the next, the one before",
@@ -198,7 +214,15 @@ class Settings(BaseSettings):
         return url
 
     @model_validator(mode="after")
+    def _ports_of_their_own(self) -> Settings:
+        if self.internal_port == self.http_port:
+            raise ValueError(f"KONTOR_INTERNAL_PORT and KONTOR_HTTP_PORT are both {self.http_port}: name another.")
+        return self
+
+    @model_validator(mode="after")
     def _development_stays_here(self) -> Settings:
+        if self.environment == "development" and self.internal_port is not None:
+            require_loopback("KONTOR_INTERNAL_HOST", self.internal_host, allowed=self.development_on_all_addresses)
         if self.environment == "development":
             require_loopback("KONTOR_HTTP_HOST", self.http_host, allowed=self.development_on_all_addresses)
         return self
@@ -224,8 +248,12 @@ class Settings(BaseSettings):
 
     @classmethod
     def from_environment(cls) -> Settings:
-        """Raises pydantic.ValidationError, naming each variable that is missing or malformed."""
-        return cls()  # type: ignore[call-arg]  # the values come from the environment
+        """Raises pydantic.ValidationError, naming each variable that is missing or malformed, and ValueError for a file
+        of a secret that cannot be used and for what is refused in production."""
+        named = {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
+        read = {name: value for name, value in with_files(named).items() if name not in named}
+        from_files = {name.removeprefix(PREFIX).lower(): SecretStr(value) for name, value in read.items()}
+        return require_fit(cls(**from_files))  # type: ignore[arg-type]  # the others come from the environment
 
 
 def listed(names: str) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ PARTS: Final = (API, WORKER, RELAY, ANALYST)
 
 _READ: Final = "SELECT"
 _APPEND: Final = "SELECT, INSERT"
+_PLAN: Final = "SELECT, INSERT, UPDATE (due_at)"  # what waits is hurried
 _KEEP: Final = "SELECT, INSERT, UPDATE"
 _ALL: Final = "SELECT, INSERT, UPDATE, DELETE"
 # A worker forgets what an erased person had, and reads none of it.
@@ -42,7 +43,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
     "parked_events": {WORKER: _ALL, API: _READ},
     "refused_records": {WORKER: _KEEP, API: _READ},
     # What is done in the world.
-    "effects": {WORKER: _ALL, API: _APPEND},
+    "effects": {WORKER: _ALL, API: _PLAN},
     "breakers": {WORKER: _ALL, API: _READ},
     "webhook_planning": {WORKER: _KEEP},
     "webhook_recipients": {WORKER: _ALL, API: _READ},

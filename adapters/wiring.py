@@ -230,7 +230,13 @@ def _webhook_tests(
     return EndpointTests(poster, secrets, consents, says_why=settings.webhook_private_addresses)
 
 
-def _ports(  # noqa: PLR0917  # each is another kind of thing
+def _payment_provider(settings: Settings) -> str | None:
+    """Who is asked for the money of orders. A process that only hears of payments has no key, but its secret."""
+    known = settings.stripe_key.get_secret_value() or settings.stripe_webhook_secret.get_secret_value()
+    return StripeGateway.name if known else None
+
+
+def _ports(
     settings: Settings,
     pool: AsyncConnectionPool[Any],
     store: PostgresEventStore,
@@ -238,7 +244,6 @@ def _ports(  # noqa: PLR0917  # each is another kind of thing
     sessions: SessionTable,
     void_tokens: VoidTokens,
     ledger: EffectsLedger,
-    gateway: StripeGateway | None,
     webhook_tests: EndpointTests,
 ) -> Ports:
     return Ports(
@@ -257,7 +262,7 @@ def _ports(  # noqa: PLR0917  # each is another kind of thing
         ids=UuidV7(),
         meter=PrometheusMeter(),
         factor_required=settings.roles_that_need_a_factor,
-        payment_provider=None if gateway is None else gateway.name,
+        payment_provider=_payment_provider(settings),
         digest_key=personal_data.request_digest_key,
         security=StructuredSecurityLog(),
         shop_host=urlsplit(settings.public_url).hostname or "",
@@ -307,7 +312,7 @@ async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]
             )
             consents = _consents(settings, pool, poster)
             tests = _webhook_tests(settings, pool, poster, consents)
-            ports = _ports(settings, pool, store, personal_data, sessions, void_tokens, ledger, gateway, tests)
+            ports = _ports(settings, pool, store, personal_data, sessions, void_tokens, ledger, tests)
             try:
                 yield Kontor(
                     settings=settings,

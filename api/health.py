@@ -13,6 +13,7 @@ from psycopg_pool import PoolTimeout, TooManyRequests
 from redis.exceptions import RedisError
 
 from adapters.wiring import Kontor
+from api.internal_port import is_internal
 from api.view_lag import view_lags
 
 log = structlog.get_logger()
@@ -32,7 +33,8 @@ async def healthz() -> dict[str, str]:
 @router.get("/readyz", summary="The process can serve")
 async def readyz(request: Request) -> JSONResponse:
     """200 while PostgreSQL answers and the process is not about to end, else 503 with a sentence. Redis or Kafka away
-    and views behind are told, and are slow or stale reads, not a reason to send nobody here."""
+    and views behind are told, and are slow or stale reads, not a reason to send nobody here. In production what each
+    server does is told on the internal port alone."""
     kontor: Kontor = request.app.state.kontor
     views, redis, kafka = await asyncio.gather(_views(kontor), _redis(kontor), _kafka(kontor))
     body: dict[str, Any] = {
@@ -48,7 +50,8 @@ async def readyz(request: Request) -> JSONResponse:
     elif views is None:
         reason = f"PostgreSQL did not answer within {ANSWER_S_MAX:.0f} s; nothing can be read or stored."
         body |= {"status": "unavailable", "reason": reason}
-    return JSONResponse(body, status_code=200 if body["status"] == "ready" else 503)
+    told = body if is_internal(request) else {name: body[name] for name in ("status", "reason") if name in body}
+    return JSONResponse(told, status_code=200 if body["status"] == "ready" else 503)
 
 
 async def _views(kontor: Kontor) -> dict[str, Any] | None:

@@ -1,16 +1,19 @@
-"""`GET /metrics`: what operators watch, in the Prometheus text format; see `adapters.metrics`."""
+"""`GET /metrics`: what operators watch, in the Prometheus text format; see `adapters.metrics`.
+
+In production on the internal port alone."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from adapters.metrics import REGISTRY
 from api.effect_gauges import EffectGauges
+from api.internal_port import internal_only
 from api.record_gauges import RecordGauges
 from api.view_gauges import ViewGauges
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], dependencies=[Depends(internal_only)])
 
 
 @router.get("/metrics", summary="Figures of this process", include_in_schema=False)

@@ -42,7 +42,7 @@ def command(
     if schema or text is None:
         print(msgspec.json.format(msgspec.json.encode(json_schema(BY_NAME[name])), indent=2).decode())
         return
-    settings = load_settings()
+    settings = load_settings("operator")
     log_to_stderr("command")
     given = sys.stdin.read(INPUT_BYTES_MAX + 1) if text == "-" else text
     if len(given) > INPUT_BYTES_MAX:

@@ -34,7 +34,7 @@ UNITS: Final = 100
 
 def demo() -> None:
     """Load demo logins, products and stock; safe to repeat. Refuses in production."""
-    settings = load_settings()
+    settings = load_settings("demo")
     log_to_stderr("demo")
     if settings.environment == "production":
         raise SystemExit("Demo logins have public passwords: they are not loaded where KONTOR_ENVIRONMENT=production.")

@@ -56,7 +56,7 @@ def rotate() -> None:
     from commands.security_events import SecurityEvent  # noqa: PLC0415
 
     try:
-        wrapped = with_kontor("keys", lambda kontor: kontor.personal_data.rotate())
+        wrapped = with_kontor("keys", lambda kontor: kontor.personal_data.rotate(), leaving=True)
     except WrongMasterKey as error:
         raise Problem(str(error)) from error
     tell(SecurityEvent.KEYS_ROTATED, who="system:operator", what="keys rotate", keys=wrapped)

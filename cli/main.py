@@ -31,6 +31,7 @@ COMMANDS = {
     "import": "cli.importing:import_file",
     "command": "cli.command:command",
     "keys": "cli.keys:app",
+    "secrets": "cli.environment_secrets:secrets",
     "users": "cli.users:app",
     "views": "cli.views:app",
     "parked": "cli.parked:app",

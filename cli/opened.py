@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-def with_kontor(name: str, work: Callable[[Kontor], Awaitable[T]]) -> T:
-    """Do the work with everything wired and return what it returns; `name` is the command's in log and database."""
+def with_kontor(name: str, work: Callable[[Kontor], Awaitable[T]], *, leaving: bool = False) -> T:
+    """Do the work with everything wired and return what it returns; `name` is the command's in log and database. Of
+    `leaving` see `load_settings`."""
     from adapters.wiring import open_kontor  # noqa: PLC0415  # imported when asked for: start-up time
 
-    settings = load_settings()
+    settings = load_settings("operator", leaving=leaving)
     log_to_stderr(name)
 
     async def run() -> T:

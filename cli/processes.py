@@ -7,6 +7,7 @@ import gc
 import os
 import resource
 import signal
+import socket
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -19,9 +20,11 @@ from adapters.settings import Settings, listed
 from cli.exits import one_sentence
 from cli.installation import load_settings
 from cli.log_output import log_to_stderr
+from cli.stack.home import default_home
 from cli.stack.problem import Problem
 
 OPEN_FILES: Final = 8_192
+BACKLOG: Final = 2_048  # as uvicorn has for a port that it opens itself
 # What a loop makes is mostly gone when its turn ends. The collector's default, a look every 700 objects, finds what is
 # in use, again and again: it took a fifth of the time of a worker under load.
 COLLECT_AFTER: Final = (20_000, 20, 50)
@@ -36,7 +39,7 @@ def migrate() -> None:
     from adapters.preparing import prepare_database  # noqa: PLC0415
     from adapters.schema import MigrationChanged, SchemaLocked  # noqa: PLC0415
 
-    settings = load_settings()
+    settings = load_settings("migrate")
 
     async def prepare() -> None:
         try:
@@ -80,16 +83,21 @@ def relay() -> None:
     _until_signalled(lead)
 
 
+@one_sentence
 def worker() -> None:
     """Fold the topics into the views and drive the checkout; more processes share the partitions."""
     settings = _start("worker")
     # Faust's app is a module: it reads the settings from the environment when it is imported.
-    os.environ.update(environment_of(settings))
+    known = environment_of(settings)
+    os.environ.update({name: value for name, value in known.items() if not os.environ.get(f"{name}_FILE")})
+    folder = private_folder("faust")
+    os.environ.setdefault("KONTOR_FAUST_DIR", str(folder))
     from streams.worker import run  # noqa: PLC0415
 
     run()
 
 
+@one_sentence
 def api() -> None:
     """Serve GraphQL over HTTP and WebSocket."""
     from api.app import create_app  # noqa: PLC0415
@@ -111,7 +119,33 @@ def api() -> None:
     proxies = listed(settings.trusted_proxies)
     DrainingServer(
         app, host=host, port=port, trusted_proxies=proxies, drain_s=drain_s, announce=_announce(settings)
-    ).run()
+    ).run(_sockets(settings))
+
+
+def private_folder(name: str) -> Path:
+    """A folder in the home that is this user's alone; raises Problem where there can be none."""
+    folder = default_home().path / name
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Problem(f"{folder} cannot be made ({error.strerror}): set KONTOR_HOME to another place.") from error
+    return folder
+
+
+def _sockets(settings: Settings) -> list[socket.socket] | None:
+    """Both ports of the API, where there is one of operators; None where the server opens its only one. Raises
+    Problem."""
+    if settings.internal_port is None:
+        return None
+    places = ((settings.http_host, settings.http_port), (settings.internal_host, settings.internal_port))
+    opened = []
+    for host, port in places:
+        try:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            opened.append(socket.create_server((host, port), family=family, backlog=BACKLOG))
+        except OSError as error:
+            raise Problem(f"The API cannot listen on {host}:{port} ({error.strerror}): name another port.") from error
+    return opened
 
 
 def _allow_open_files() -> None:
@@ -130,7 +164,7 @@ def _opened(settings: Settings, name: str) -> AbstractAsyncContextManager[Any]:
 
 def _start(name: str) -> Settings:
     gc.set_threshold(*COLLECT_AFTER)
-    settings = load_settings()
+    settings = load_settings(name)
     log_to_stderr(name)
     structlog.get_logger().info("starting", pid=os.getpid())
     return settings

@@ -333,8 +333,9 @@ class PaymentGateway(Protocol):
         After a day the provider takes the same charge for a new one, and holds the money a second time: let no
         payment stay unauthorised so long. Nothing captures a hold whose reference was not recorded."""
 
-    async def look_up(self, reference: str) -> ProviderPayment:
-        """The payment as it stands at the provider; changes nothing."""
+    async def look_up(self, reference: str, charge: Charge | None = None) -> ProviderPayment:
+        """The payment as it stands at the provider; changes nothing. Raises GatewayRefused where it is not what the
+        charge asks for."""
 
     async def capture(self, charge: Charge, reference: str) -> ProviderPayment:
         """Take the money that is held, all of it."""

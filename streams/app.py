@@ -15,6 +15,7 @@ import os
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any, Final
 
 import faust
@@ -170,7 +171,7 @@ app = Worker(
     worker_redirect_stdouts=False,
     loghandlers=[],
     logging_config=None,
-    datadir=os.environ.get("KONTOR_FAUST_DIR", "/tmp/kontor-faust"),  # noqa: S108  # no tables: stays empty
+    datadir=os.environ.get("KONTOR_FAUST_DIR") or mkdtemp(prefix="kontor-faust-"),  # no tables: stays empty
 )
 
 

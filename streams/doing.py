@@ -14,6 +14,7 @@ from commands.inventory import ExpireHolds
 from commands.notifications import MAIL
 from domain.identity import OrderId
 from domain.orders import OrderStatus
+from streams.confirming import confirm
 from streams.effects import Do
 from streams.mailing import send
 from streams.settling import NotYet, settle
@@ -22,6 +23,7 @@ ACTOR: Final = Actor.system("checkout")
 AT_ONCE: Final = {
     "payment": CONNECTIONS_MAX,  # each waits for the provider most of its time
     "order": 8,
+    "provider": 8,  # asks it what it has told; one of a payment at a time
     MAIL: 4,  # mail servers take few connections of one sender
 }
 
@@ -31,6 +33,9 @@ def doers(kontor: Kontor) -> Mapping[str, Do[Effect]]:
 
     async def settle_payment(effect: Effect) -> None:
         await settle(kontor, effect.subject_id, correlation_id=effect.correlation_id)
+
+    async def ask_provider(effect: Effect) -> None:
+        await confirm(kontor, effect.subject_id, correlation_id=effect.correlation_id)
 
     async def expire_order(effect: Effect) -> None:
         # By the clock of this machine, which may think otherwise than the database's.
@@ -49,4 +54,4 @@ def doers(kontor: Kontor) -> Mapping[str, Do[Effect]]:
             subject_id=subject_id, correlation_id=effect.correlation_id,
         )  # fmt: skip
 
-    return {"payment": settle_payment, "order": expire_order, MAIL: send_mail}
+    return {"payment": settle_payment, "order": expire_order, "provider": ask_provider, MAIL: send_mail}

@@ -45,12 +45,7 @@ async def settle(kontor: Kontor, order_id: UUID, *, correlation_id: UUID | None 
         step = owed(order.status, payment.status)
         if step is None:
             return
-        if kontor.gateway is None or kontor.gateway.name != payment.provider:
-            raise GatewayRefused(
-                f"payment {payment.id} is at {payment.provider}, and that provider is not set up here: give its key"
-                " (KONTOR_STRIPE_KEY), then `kontor effects retry`."
-            )
-        command = await _done(kontor.gateway, step, order, payment)
+        command = await _done(gateway_of(kontor, payment), step, order, payment)
         causation_id = event_id(payment.id, payment.version)
         try:
             outcome = await kontor.pipeline.execute(
@@ -64,15 +59,30 @@ async def settle(kontor: Kontor, order_id: UUID, *, correlation_id: UUID | None 
     raise NotYet(f"the payment of order {order_id} kept changing")
 
 
-async def _done(gateway: PaymentGateway, step: PaymentStep, order: Order, payment: Payment) -> Move:
-    """Do the step at the provider; the command that says what came of it."""
-    charge = Charge(
+def gateway_of(kontor: Kontor, payment: Payment) -> PaymentGateway:
+    """The payment's provider. Raises GatewayRefused where it is not set up."""
+    if kontor.gateway is None or kontor.gateway.name != payment.provider:
+        raise GatewayRefused(
+            f"payment {payment.id} is at {payment.provider}, and that provider is not set up here: give its key"
+            " (KONTOR_STRIPE_KEY), then `kontor effects retry`."
+        )
+    return kontor.gateway
+
+
+def charge_of(order: Order, payment: Payment) -> Charge:
+    """What is asked of the provider for this payment, each time the same."""
+    return Charge(
         payment_id=payment.id,
         order_id=order.id,
         amount=payment.amount,
         payment_method=order.payment_method,
         key=str(event_id(payment.id, 1)),
     )
+
+
+async def _done(gateway: PaymentGateway, step: PaymentStep, order: Order, payment: Payment) -> Move:
+    """Do the step at the provider; the command that says what came of it."""
+    charge = charge_of(order, payment)
     match step:
         case PaymentStep.AUTHORISE:
             answer = await gateway.authorise(charge)

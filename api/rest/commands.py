@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from math import ceil
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import APIRouter, Depends, Header, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
@@ -22,6 +22,7 @@ from api.answer_headers import correlation_of
 from api.client_address import client_address, networks
 from api.graphql.allowance import Allowance
 from api.graphql.cost import MUTATION
+from api.internal_port import internal_only
 from api.rest import problems
 from api.rest.forms import PUBLIC, command_of, form_of, json_schema
 from api.security import access_token_for, caller_of
@@ -32,6 +33,7 @@ from domain.errors import NotFound
 from domain.users import User
 
 PATH = "/v1/commands"
+INTERNAL: Final = [Depends(internal_only)]  # what there is tells who attacks where to begin
 router = APIRouter(prefix=PATH, tags=["commands"])
 
 
@@ -56,14 +58,14 @@ class Listed(BaseModel):
     permission: str = Field(description="Who may use it.")
 
 
-@router.get("", summary="Every command")
+@router.get("", summary="Every command", dependencies=INTERNAL)
 async def listed() -> list[Listed]:
     """The table of contents."""
     return [Listed(name=name, description=summary(command), permission=_permission(command))
             for name, command in PUBLIC.items()]  # fmt: skip
 
 
-@router.get("/{name}", summary="The JSON Schema of a command's input")
+@router.get("/{name}", summary="The JSON Schema of a command's input", dependencies=INTERNAL)
 async def schema(name: str) -> dict[str, Any]:
     """JSON Schema 2020-12. Raises NotFound."""
     if name not in PUBLIC:

@@ -1,8 +1,9 @@
-"""`POST /v1/payments/stripe/webhook`: what the payment provider tells, as commands.
+"""`POST /v1/payments/stripe/webhook`: what the payment provider tells, as a reason to ask it.
 
-Nothing is believed that is not signed with our secret. An event comes twice, late and out of order: what is known
-changes nothing, what contradicts what is known is logged and taken, for sending it again would not help. Only when
-Kontor itself cannot do it now is the answer 503, and the provider sends it again.
+Nothing is looked at that is not signed with our secret, and nothing is believed that is: whoever has the secret could
+say that any order is paid. What an event tells that is not known yet has a worker ask the provider, and what the
+provider answers counts (`streams.confirming`). An event comes twice, late and out of order; it is taken (200) once that
+is stored. When Kontor cannot do so now the answer is 503, and the provider sends the event again.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from adapters.payment_gateway import BadSignature, verify_signature
+from adapters.provider_news import plan_look
 from adapters.security_log import asked_from, tell
 from adapters.wiring import Kontor
 from api.client_address import client_address, networks
 from api.rest.problems import problem
 from api.throttling import sought
 from commands.doors import Door
-from commands.handling import ANONYMOUS, Actor
+from commands.handling import ANONYMOUS
 from commands.payments import (
     AuthorisePayment,
     CapturePayment,
@@ -35,15 +37,12 @@ from commands.payments import (
     is_known,
 )
 from commands.security_events import SecurityEvent
-from domain.errors import Conflict, DomainError, IdempotencyInProgress
 from domain.payments import REASON_LENGTH_MAX, Payment
 
 log = structlog.get_logger()
 
 PATH: Final = "/v1/payments/stripe/webhook"
-PROVIDER: Final = Actor.system("stripe")
 DOOR: Final = Door(guesses="Stripe-Signature")  # counted by the address
-EVENT_ID_LENGTH_MAX: Final = 200
 ANSWER_S: Final = 0.3  # between the provider's answer and its record
 router = APIRouter(tags=["payments"])
 
@@ -147,24 +146,20 @@ async def _handled(kontor: Kontor, event: _Envelope, told: _Told) -> Response:
         return _taken("ignored")
     if (answer := _not_ours(payment, event, told)) is not None:
         return answer
-    wish = _command(event.type, payment.id, told)
-    if await _is_known_soon(kontor, payment, wish):
+    if await _is_known_soon(kontor, payment, _command(event.type, payment.id, told)):
         return _taken("done")
     # What the provider tells has followed from what was asked of the order last.
     correlation_id = await kontor.log.last_correlation(payment.order_id)
-    try:
-        await kontor.pipeline.execute(
-            wish,
-            actor=PROVIDER,
-            idempotency_key=event.id[:EVENT_ID_LENGTH_MAX],
-            correlation_id=correlation_id,
-        )
-    except (Conflict, IdempotencyInProgress) as busy:
-        return problem(503, "UNAVAILABLE", f"{busy.message} Send the event again.")
-    except DomainError as refusal:
-        _error("payment_webhook_contradicts", payment, event, told, problem=refusal.message)
-        return _taken("contradicts")
-    return _taken("done")
+    planned = await plan_look(
+        kontor.pool,
+        payment_id=payment.id,
+        order_id=payment.order_id,
+        correlation_id=correlation_id,
+        now=kontor.ports.clock.now(),
+    )
+    if not planned:
+        return problem(503, "UNAVAILABLE", "The provider is asked about this payment already. Send the event again.")
+    return _taken("asked")
 
 
 async def _is_known_soon(kontor: Kontor, payment: Payment, wish: Move) -> bool:

@@ -268,7 +268,7 @@ def graphql(
     its own.
 
     Exit codes: 0 measured, whether goals are met or not; 1 not, one sentence on stderr says why."""
-    settings = load_settings()
+    settings = load_settings("bench")
     if node is None:
         say("node is left out: give --node FOLDER, where graphql_node of the peers is installed.")
     bench = GraphqlBench(
@@ -299,7 +299,7 @@ def mix(
     limit is the bare HTTP server under the same arrivals in the same run.
 
     Exit codes: 0 measured, whether goals are met or not; 1 not, one sentence on stderr says why."""
-    settings = load_settings()
+    settings = load_settings("bench")
     bench = MixBench(
         settings=settings, http_url=f"http://{settings.http_host}:{settings.http_port}", rate=rate, seconds=seconds,
         customers=customers, seed=seed, idle_wait_s=idle_wait, say=say,

@@ -6,17 +6,16 @@ replaced atomically. Does not start or stop anything.
 
 from __future__ import annotations
 
-import base64
 import fcntl
 import json
 import os
-import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from cli.stack.environment_file import key, password
 from cli.stack.problem import Problem
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent.parent
@@ -146,7 +145,7 @@ def load_or_make_secrets(home: Home) -> Secrets:
     found = read_secrets(home)
     if found is not None:
         whole = found if found.gateway_key else replace(found, **_gateway_secrets())
-        whole = whole if whole.record_key else replace(whole, record_key=_new_key())
+        whole = whole if whole.record_key else replace(whole, record_key=key())
         return whole if whole == found else _written(home, whole)
     if (home.postgres / "data").exists():
         raise Problem(
@@ -154,11 +153,11 @@ def load_or_make_secrets(home: Home) -> Secrets:
             "restore that file from a copy, or delete the data with `kontor reset`."
         )
     made = Secrets(
-        postgres_password=secrets.token_urlsafe(24),
-        redis_password=secrets.token_urlsafe(24),
-        master_key=_new_key(),
-        jwt_key=_new_key(),
-        record_key=_new_key(),
+        postgres_password=password(),
+        redis_password=password(),
+        master_key=key(),
+        jwt_key=key(),
+        record_key=key(),
         **_gateway_secrets(),
     )
     return _written(home, made)
@@ -168,16 +167,14 @@ def rotate_signing_key(home: Home, *, forget: bool) -> Secrets:
     """The secrets with another key that signs access tokens; the one before still verifies, unless it is forgotten.
     They count from the next start on. Raises Problem where nothing was started yet."""
     found = _required_secrets(home)
-    return _written(home, replace(found, jwt_key=_new_key(), other_jwt_keys="" if forget else found.jwt_key))
+    return _written(home, replace(found, jwt_key=key(), other_jwt_keys="" if forget else found.jwt_key))
 
 
 def rotate_record_key(home: Home, *, forget: bool) -> Secrets:
     """The secrets with another key that signs the records on Kafka; what the one before signed is still believed,
     unless it is forgotten. They count from the next start on. Raises Problem where nothing was started yet."""
     found = _required_secrets(home)
-    return _written(
-        home, replace(found, record_key=_new_key(), previous_record_keys="" if forget else found.record_key)
-    )
+    return _written(home, replace(found, record_key=key(), previous_record_keys="" if forget else found.record_key))
 
 
 def _required_secrets(home: Home) -> Secrets:
@@ -187,14 +184,10 @@ def _required_secrets(home: Home) -> Secrets:
     return found
 
 
-def _new_key() -> str:
-    return base64.b64encode(secrets.token_bytes(32)).decode()
-
-
 def _gateway_secrets() -> dict[str, str]:
     return {
-        "gateway_key": f"sk_test_{secrets.token_hex(24)}",
-        "gateway_webhook_secret": f"whsec_{secrets.token_hex(24)}",
+        "gateway_key": f"sk_test_{password()}",
+        "gateway_webhook_secret": f"whsec_{password()}",
     }
 
 

@@ -32,9 +32,11 @@ from cli.stack.programs import (
     http_url,
     of_part,
     one_shot,
+    require_fit_for_production,
     require_own_address,
     service,
     settings,
+    take_secret_files,
 )
 from cli.stack.progress import Progress, timed
 from cli.stack.servers import bring_up, together, urls_of
@@ -59,6 +61,7 @@ class Wanted:
 def launch(home: Home, wanted: Wanted, progress: Progress, on_ready: Callable[[State], None]) -> None:
     """Run the stack until SIGINT, SIGTERM or SIGHUP; `on_ready` is called once, when everything serves."""
     require_own_address()
+    take_secret_files()
     home.prepare()
     with ExitStack() as stack:
         for attempt in range(LOCK_TRIES):
@@ -118,6 +121,8 @@ class _Launcher:
         urls = urls_of(secrets, ports)
         self._settings = settings(self._home, secrets, urls, ports)
         self._http_url = http_url(ports)
+        if environment_name() == "production":
+            require_fit_for_production(self._settings)
         for opened in GATES:
             gate(self._home, opened).unlink(missing_ok=True)
         servers = bring_up(self._home, secrets, ports, self._supervisor, self._progress)

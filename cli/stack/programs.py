@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from adapters import secret_settings
 from adapters.loopback import require_loopback
+from adapters.secret_files import with_files
 from cli.stack import given, postgres
 from cli.stack.home import PROJECT_ROOT, Home, Secrets
 from cli.stack.ports import Ports
@@ -20,21 +22,10 @@ from cli.stack.problem import Problem
 from cli.stack.process import Spec
 from cli.stack.servers import ServerUrls
 
-SECRET_VARIABLES = (
-    "KONTOR_MASTER_KEY",
-    "KONTOR_JWT_KEY",
-    "KONTOR_OTHER_JWT_KEYS",
-    "KONTOR_RECORD_KEY",
-    "KONTOR_PREVIOUS_RECORD_KEYS",
-    "KONTOR_STRIPE_KEY",
-    "KONTOR_STRIPE_WEBHOOK_SECRET",
-    "KONTOR_POSTGRES_API_URL",
-    "KONTOR_POSTGRES_WORKER_URL",
-    "KONTOR_POSTGRES_RELAY_URL",
-)
 # The parts of Kontor with a role of their own in the database; people connect as the last.
 DATABASE_PARTS = ("api", "worker", "relay", "analyst")
 LOOPBACK = "127.0.0.1"
+SECRET_VARIABLES = secret_settings.SECRET_VARIABLES
 GATEWAY = "gateway"
 INBOX = "inbox"
 ENVIRONMENTS = ("development", "production")
@@ -135,7 +126,7 @@ def settings(home: Home, secrets: Secrets, urls: ServerUrls, ports: Ports) -> di
         "KONTOR_OTHER_JWT_KEYS": "" if "KONTOR_JWT_KEY" in named else secrets.other_jwt_keys,
         "KONTOR_RECORD_KEY": secrets.record_key,
         "KONTOR_PREVIOUS_RECORD_KEYS": "" if "KONTOR_RECORD_KEY" in named else secrets.previous_record_keys,
-        "KONTOR_HTTP_HOST": "127.0.0.1",
+        "KONTOR_HTTP_HOST": LOOPBACK,
         "KONTOR_ENVIRONMENT": environment_name(),
         "KONTOR_PUBLIC_URL": http_url(ports),
         # Nobody spreads requests over several APIs here.
@@ -196,7 +187,7 @@ def one_shot(home: Home, name: str, argv: tuple[str, ...], variables: dict[str, 
         argv=argv,
         log=home.log(name),
         marker=_marker(name, argv),
-        env={**_surroundings(), **variables},
+        env=_environment(name, variables),
         cwd=PROJECT_ROOT,
         ready_timeout_s=timeout_s,
     )
@@ -217,7 +208,7 @@ def service(home: Home, name: str, argv: tuple[str, ...], variables: dict[str, s
         argv=argv,
         log=home.log(name),
         marker=_marker(name, argv),
-        env={**_surroundings(), **variables, "KONTOR_READY_FILE": str(ready_file)},
+        env=_environment(name, {**variables, "KONTOR_READY_FILE": str(ready_file)}),
         cwd=PROJECT_ROOT,
         ready=ready,
         ready_timeout_s=READY_TIMEOUT_S,
@@ -230,6 +221,30 @@ def _marker(name: str, argv: tuple[str, ...]) -> str:
     return next((part for part in argv[1:] if name in part), argv[-1])
 
 
-def _surroundings() -> dict[str, str]:
+def _environment(name: str, variables: dict[str, str]) -> dict[str, str]:
+    """What surrounds the launcher, and these variables, without the secrets that the process has no use for."""
     outside = {name: value for name, value in os.environ.items() if name != "KONTOR_READY_FILE"}
-    return {**outside, "PYTHONUNBUFFERED": "1"}
+    everything = {**outside, "PYTHONUNBUFFERED": "1", **variables}
+    process = name.partition(" ")[0]  # of "worker of the new code"
+    if process not in secret_settings.PROCESSES:
+        return everything
+    return secret_settings.without_foreign_secrets(process, everything)
+
+
+def require_fit_for_production(variables: dict[str, str]) -> None:
+    """Raises Problem where each process would refuse what it is given: before any is started."""
+    from cli.installation import settings_from  # noqa: PLC0415  # imported when asked for: start-up time
+
+    settings_from(variables)
+
+
+def take_secret_files() -> None:
+    """Put what the files of secrets hold into this process's environment, in place of their names: from here on they
+    are given to those who need them. Raises Problem."""
+    try:
+        read = with_files(os.environ)
+    except ValueError as problem:
+        raise Problem(str(problem)) from None
+    for name in os.environ.keys() - read.keys():
+        del os.environ[name]
+    os.environ.update(read)

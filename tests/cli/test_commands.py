@@ -37,10 +37,10 @@ def kontor(*arguments: str) -> Result:
     return CliRunner().invoke(app, list(arguments))
 
 
-def running(home: Home, environment: str = "development") -> None:
+def running(home: Home, environment: str = "development", **more: str) -> None:
     home.prepare()
     me = own_record()
-    kept = {"KONTOR_ENVIRONMENT": environment, "KONTOR_KAFKA_URL": "k:1"}
+    kept = {"KONTOR_ENVIRONMENT": environment, "KONTOR_KAFKA_URL": "k:1", **more}
     state = State(launcher=me, ready=True, http_url="http://127.0.0.1:5", settings=kept)
     write_state(home, state)
 
@@ -73,6 +73,21 @@ def test_status_as_json_is_one_object_with_the_demo_logins(home: Home) -> None:
     urls = {"http_url", "postgres_url", "analyst_url", "kafka_url", "redis_url", "gateway_url", "smtp_url", "inbox_url"}
     assert set(shown) == {"ready", "processes", "logins", *urls}
     assert shown["logins"]["admin"] == {"email": "admin@kontor.test", "password": "kontor-demo-admin"}
+
+
+def test_passwords_are_shown_to_a_person_who_asks_for_them(home: Home) -> None:
+    kept = {"KONTOR_POSTGRES_URL": "postgresql://k:hid-den@h:1/k", "KONTOR_REDIS_URL": "redis://:hid-den@h:2/0"}
+    for environment, in_json in (("development", True), ("production", False)):
+        running(home, environment, **kept)
+        plain, asked = kontor("status").stdout, kontor("status", "--secrets").stdout
+        assert ("hid-den" in plain, "hid-den" in asked) == (False, True)
+        assert "kontor-demo-" not in plain
+        assert ("kontor-demo-admin" in asked) is in_json
+        assert "postgresql://k:***@h:1/k" in plain
+        assert "--secrets" in plain
+        told = json.loads(kontor("status", "--json").stdout)
+        assert (told["postgres_url"] == kept["KONTOR_POSTGRES_URL"]) is in_json
+        assert json.loads(kontor("status", "--json", "--secrets").stdout)["redis_url"] == kept["KONTOR_REDIS_URL"]
 
 
 def test_production_has_no_demo_logins(home: Home) -> None:

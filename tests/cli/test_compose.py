@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 from importlib.util import find_spec
@@ -13,8 +12,10 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
+from adapters.secret_settings import SECRETS, variable
 from api.rest.payments import PATH
 from cli.main import COMMANDS
+from cli.stack.environment_file import MADE
 from cli.stack.home import PROJECT_ROOT
 
 TEXT = (PROJECT_ROOT / "docker-compose.yml").read_text()
@@ -71,15 +72,51 @@ def test_a_process_runs_a_command_that_exists(name: str) -> None:
 
 def test_mails_end_in_the_inbox_unless_a_server_is_named() -> None:
     inbox = SERVICES["inbox"]["environment"]
-    assert COMPOSE["x-settings"]["KONTOR_SMTP_URL"] == f"${{KONTOR_SMTP_URL:-smtp://inbox:{inbox['KONTOR_SMTP_PORT']}}}"
+    assert (
+        SERVICES["worker"]["environment"]["KONTOR_SMTP_URL"]
+        == f"${{KONTOR_SMTP_URL:-smtp://inbox:{inbox['KONTOR_SMTP_PORT']}}}"
+    )
     assert SERVICES["inbox"]["ports"][0].endswith(f":{inbox['KONTOR_INBOX_PORT']}")
 
 
-@pytest.mark.parametrize("name", ["KONTOR_MASTER_KEY", "KONTOR_JWT_KEY"])
-def test_a_default_key_is_one(name: str) -> None:
-    found = re.fullmatch(rf"\$\{{{name}:-(.+)\}}", COMPOSE["x-settings"][name])
-    assert found is not None
-    assert len(base64.b64decode(found.group(1), validate=True)) == 32
+ASKED = re.compile(r"\$\{(KONTOR_[A-Z_]*(?:PASSWORD|SECRET|KEY)):(.)([^}]*)\}")
+
+
+def test_no_secret_has_a_default() -> None:
+    asked = ASKED.findall(TEXT)
+    assert {name for name, _, _ in asked} == set(MADE)
+    assert {(how, says) for _, how, says in asked} == {("?", "run make compose-secrets first")}
+    assert "kontor-development" not in TEXT
+
+
+def test_every_service_is_given_the_secrets_that_it_needs_and_no_others() -> None:
+    for name in ("migrate", "relay", "worker", "api", "gateway", "inbox", "demo"):
+        given = set(SERVICES[name]["environment"])
+        known = {variable(setting) for setting in SECRETS}
+        needed = {variable(setting) for setting, secret in SECRETS.items() if name in secret.needed}
+        used = {variable(setting) for setting, secret in SECRETS.items() if name in secret.used}
+        assert needed <= given & known <= needed | used, name
+
+
+def test_no_service_may_more_than_it_must() -> None:
+    for name, service in SERVICES.items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service.get("read_only") or name == "kafka", name
+        assert not service.get("privileged"), name
+        assert set(service.get("cap_add", [])) <= {"CHOWN", "DAC_OVERRIDE", "FOWNER", "SETGID", "SETUID"}, name
+
+
+def test_every_image_is_named_by_its_digest() -> None:
+    ours = "kontor:${KONTOR_VERSION:-development}"
+    foreign = [service["image"] for service in SERVICES.values() if service["image"] != ours]
+    first = (PROJECT_ROOT / "Dockerfile").read_text().partition("FROM ")[2].partition("\n")[0]
+    assert len(foreign) == 3
+    assert all(re.fullmatch(r"[a-z/]+:[0-9.]+[a-z-]*@sha256:[0-9a-f]{64}", image) for image in [*foreign, first])
+
+
+def test_a_password_stands_in_no_command_line() -> None:
+    assert all("PASSWORD" not in str(service.get("command", "")) for service in SERVICES.values())
 
 
 def test_the_payment_provider_is_where_the_others_look_for_it_and_tells_the_api() -> None:
