@@ -10,7 +10,9 @@ from uuid import UUID
 import pytest
 
 from adapters.memory import MemoryWebhookTests
+from adapters.rate_limits import RateLimits
 from adapters.read_store import write
+from adapters.redis_views import connect
 from adapters.wiring import Kontor
 from api.graphql.consistency import Freshness
 from api.graphql.context import RequestContext
@@ -49,7 +51,9 @@ NODE = "query($id: ID!) { node(id: $id) { __typename id } }"
 
 async def sent(kontor: InMemory, document: str, actor: Actor = OWNER, **variables: Any) -> Any:
     """The whole answer to one request of this actor."""
-    served: Any = SimpleNamespace(pipeline=kontor.pipeline, store=kontor.store)
+    # Posts are counted, each time in buckets of their own: Redis is away, and what was counted is forgotten.
+    limits = RateLimits(connect("redis://127.0.0.1:1"), prefix="")
+    served: Any = SimpleNamespace(pipeline=kontor.pipeline, store=kontor.store, rate_limits=limits)
     nothing: Any = None
     context = RequestContext(served, actor=actor, freshness=Freshness(nothing, nothing))
     return await schema.execute(document, variable_values=variables, context_value=context)
