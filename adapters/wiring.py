@@ -9,7 +9,7 @@ import select
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -223,6 +223,11 @@ def _consents(settings: Settings, pool: AsyncConnectionPool[Any], poster: Webhoo
     return EndpointConsents(pool, poster, origin=origin, required=settings.webhook_consent_required)
 
 
+def _sessions(settings: Settings, pool: AsyncConnectionPool[Any]) -> SessionTable:
+    idle, longest = timedelta(days=settings.session_idle_days), timedelta(days=settings.session_max_days)
+    return SessionTable(pool, idle=idle, longest=longest)
+
+
 def _webhook_tests(
     settings: Settings, pool: AsyncConnectionPool[Any], poster: WebhookPoster, consents: EndpointConsents
 ) -> EndpointTests:
@@ -290,7 +295,7 @@ async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]
         ledger = EffectsLedger(pool)
         personal_data = PersonalDataBox(pool, master_keys_of(settings))
         await personal_data.prepare()
-        sessions = SessionTable(pool)
+        sessions = _sessions(settings, pool)
         responses = ResponseCache(settings.response_cache_bytes)
         async with (
             PostgresEventStore(pool, settings.postgres_url) as store,

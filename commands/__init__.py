@@ -14,10 +14,12 @@ from commands.account_recovery import (
     verify_email,
 )
 from commands.administration import (
+    EndReusedSession,
     EndSessions,
     ResetMfa,
     ResumeUser,
     SuspendUser,
+    end_reused_session,
     end_sessions,
     reset_mfa,
     resume_user,
@@ -153,6 +155,7 @@ COMMANDS: Final = {
         Command(ResumeUser, resume_user, admin, door=PLAIN),
         Command(EndSessions, end_sessions, admin, door=PLAIN),
         Command(ResetMfa, reset_mfa, admin, door=PLAIN),
+        Command(EndReusedSession, end_reused_session, system, door=PLAIN),
         Command(AddCategory, add_category, staff, door=PLAIN),
         Command(UpdateCategory, update_category, staff, door=PLAIN),
         Command(RemoveCategory, remove_category, staff, door=PLAIN),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from commands.handling import Result, Work
 from commands.rights import require_other
@@ -40,6 +41,14 @@ class ResetMfa:
     user_id: UserId
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndReusedSession:
+    """End a session of which somebody has used a refresh token twice: a copy of it is out."""
+
+    user_id: UserId
+    session_id: UUID
+
+
 async def suspend_user(command: SuspendUser, work: Work) -> Result:
     """Raises NotFound, or IllegalTransition for one's own account. Nothing happens when it is suspended."""
     require_other(command.user_id, work, what="suspend")
@@ -67,4 +76,12 @@ async def reset_mfa(command: ResetMfa, work: Work) -> Result:
     require_other(command.user_id, work, what="reset the second factor of")
     user = await account(command.user_id, work)
     user.reset_mfa(now=work.now)
+    return Result(user)
+
+
+async def end_reused_session(command: EndReusedSession, work: Work) -> Result:
+    """Raises NotFound. Of an erased account nothing is left to end."""
+    user = await account(command.user_id, work)
+    if not user.erased:
+        user.revoke_sessions(reason="refresh token used twice", now=work.now, session_ids=(command.session_id,))
     return Result(user)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -16,14 +17,17 @@ from api.graphql.resolvers import resolver
 from api.graphql.users import User
 from api.security import access_token_for
 from api.throttling import RefreshTokens, throttled
+from commands.administration import EndReusedSession
 from commands.doors import PLAIN
-from commands.handling import signed_in
+from commands.handling import Actor, signed_in
 from commands.security_events import SecurityEvent
 from commands.sessions import SignIn, SignOut
 from domain import users as domain
 from domain.disclosure import Secret, hidden_repr
 from domain.errors import AccountSuspended, BadCredentials, DomainError
+from domain.identity import UserId
 
+ACTOR: Final = Actor.system("sessions")
 NO_SESSION: Final = UUID(int=0)
 
 
@@ -67,6 +71,12 @@ def signed_in_payload(
     access_token = access_token_for(user, session_id, context.kontor)
     tokens = Tokens(access_token=access_token, refresh_token=refresh_token, expires_in=ACCESS_TOKEN_S)
     return SignInPayload(ok=True, user_errors=[], tokens=tokens, user=User.of_aggregate(user))
+
+
+async def _end_reused(context: RequestContext, user_id: UUID, session_id: UUID) -> None:
+    """Access tokens of the session are void with this event, in every process."""
+    request = EndReusedSession(user_id=UserId(user_id), session_id=session_id)
+    await context.kontor.pipeline.execute(request, actor=ACTOR, correlation_id=context.correlation_id)
 
 
 @strawberry.type
@@ -118,7 +128,9 @@ class SessionsMutation:
         context = info.context
         try:
             async with throttled(context.kontor, RefreshTokens(), actor=context.actor, address=context.address):
-                user_id, session_id, fresh = await context.kontor.sessions.rotate(refresh_token)
+                user_id, session_id, fresh = await context.kontor.sessions.rotate(
+                    refresh_token, reused=partial(_end_reused, context)
+                )
             user = (await context.kontor.store.load([user_id])).get(user_id, (None, None))[0]
             if not isinstance(user, domain.User) or user.erased:
                 raise BadCredentials("The account of this refresh token does not exist any more; register anew.")

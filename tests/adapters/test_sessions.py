@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from adapters.metrics import REGISTRY
-from adapters.sessions import SESSION_S
+from adapters.sessions import SESSION_S, SessionTable
 from adapters.wiring import Kontor
 from domain.disclosure import PersonalField
 from domain.errors import BadCredentials, TokenReused
@@ -129,3 +129,43 @@ async def test_tokens_are_stored_as_digests_and_go_with_their_session(kontor: Ko
         await opened_by(kontor, ada, now + timedelta(seconds=SESSION_S))
         (row,) = await (await connection.execute(stored)).fetchall()
         assert (row[0], len(row[1])) == (None, 1), "what has expired is cleared away at the next sign-in"
+
+
+async def test_a_session_ends_without_use_and_after_its_longest_time_whatever_its_use(kontor: Kontor) -> None:
+    ada, now = await person(kontor), datetime.now(UTC)
+    table = SessionTable(kontor.pool, idle=timedelta(days=30), longest=timedelta(days=180))
+    for used_before, opened_before, good in ((29, 29, True), (31, 31, False), (1, 179, True), (1, 181, False)):
+        session_id, token = await opened_by(kontor, ada, now)
+        async with kontor.pool.connection() as connection:
+            await connection.execute(
+                "UPDATE sessions SET last_used_at = %s, created_at = %s WHERE session_id = %s",
+                [now - timedelta(days=used_before), now - timedelta(days=opened_before), session_id],
+            )
+        if good:
+            assert (await table.rotate(token))[:2] == (ada, session_id)
+        else:
+            with pytest.raises(BadCredentials):
+                await table.rotate(token)
+
+
+async def test_who_uses_a_refresh_token_twice_is_told_of_before_the_session_ends(kontor: Kontor) -> None:
+    ada, now = await person(kontor), datetime.now(UTC)
+    session_id, token = await opened_by(kontor, ada, now)
+    await kontor.sessions.rotate(token)
+
+    async def dies(user_id: UUID, ended: UUID) -> None:
+        assert (user_id, ended) == (ada, session_id)
+        raise ConnectionError
+
+    told: list[tuple[UUID, UUID]] = []
+
+    async def tells(user_id: UUID, ended: UUID) -> None:
+        told.append((user_id, ended))
+
+    with pytest.raises(ConnectionError):
+        await kontor.sessions.rotate(token, reused=dies)
+    assert await kontor.sessions.live(ada, now=now) == {session_id}
+    with pytest.raises(TokenReused):
+        await kontor.sessions.rotate(token, reused=tells)
+    assert told == [(ada, session_id)]
+    assert await kontor.sessions.live(ada, now=now) == set()

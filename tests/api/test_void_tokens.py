@@ -128,6 +128,55 @@ async def test_signing_out_everywhere_ends_every_token_and_a_new_one_is_good(com
         assert codes(await api.ask(SESSIONS, again.access)) == []
 
 
+async def test_a_refresh_token_used_twice_makes_the_access_tokens_of_its_session_void_and_no_others(
+    company: Company,
+) -> None:
+    ada = await company.person("ada@example.com")
+    other = await company.signed_in(ada.id, ada.email)
+    answers = [(await company.here.ask(REFRESH, variables={"token": ada.refresh}))["data"] for _ in range(2)]
+    assert [each["refreshTokens"]["userErrors"] for each in answers] == [[], [{"code": "TOKEN_REUSED"}]]
+    await company.refused_everywhere(ada)
+    for api in (company.here, company.there):
+        assert codes(await api.ask(SESSIONS, other.access)) == []
+
+
+async def test_signing_one_session_out_leaves_the_others(company: Company) -> None:
+    ada = await company.person("ada@example.com")
+    other = await company.signed_in(ada.id, ada.email)
+    sessions = (await company.here.ask(SESSIONS, ada.access))["data"]["mySessions"]
+    (own,) = [each["id"] for each in sessions if each["current"]]
+    assert (await company.here.ask(OUT, other.access, variables={"id": own}))["data"]["signOut"]["ok"]
+    await company.refused_everywhere(ada)
+    for api in (company.here, company.there):
+        assert codes(await api.ask(SESSIONS, other.access)) == []
+
+
+async def test_an_admin_suspends_an_account_which_then_neither_signs_in_nor_refreshes(company: Company) -> None:
+    grace, bob = await company.person("grace@example.com", Role.ADMIN), await company.person("bob@example.com")
+    suspend = "mutation($id: ID!) { suspendUser(userId: $id, reason: FRAUD) { ok user { suspendedAt } } }"
+    answer = await company.here.ask(suspend, grace.access, variables={"id": str(bob.id)})
+    assert answer["data"]["suspendUser"]["user"]["suspendedAt"]
+    await company.refused_everywhere(bob)
+    signing_in = {"email": bob.email, "password": PASSWORD}
+    assert (await company.there.ask(SIGN_IN, variables=signing_in))["data"]["signIn"]["userErrors"] == [
+        {"code": "ACCOUNT_SUSPENDED"}
+    ]
+    refreshed = (await company.there.ask(REFRESH, variables={"token": bob.refresh}))["data"]["refreshTokens"]
+    assert (refreshed["ok"], refreshed["tokens"]) == (False, None)
+    resume = "mutation($id: ID!) { resumeUser(userId: $id) { ok user { suspendedAt } } }"
+    answer = await company.there.ask(resume, grace.access, variables={"id": str(bob.id)})
+    assert answer["data"]["resumeUser"] == {"ok": True, "user": {"suspendedAt": None}}
+    assert (await company.there.ask(SIGN_IN, variables=signing_in))["data"]["signIn"]["ok"]
+
+
+async def test_a_role_that_needs_a_second_factor_is_in_no_token_without_one(stack: Stack) -> None:
+    async with installation_on(stack) as settings, served(settings, require_mfa="STAFF,ADMIN") as api:
+        company = Company(api, api)
+        bob = await company.person("bob@example.com", Role.STAFF)
+        assert codes(await api.ask(USERS, bob.access)) == ["FORBIDDEN"]
+        assert codes(await api.ask(SESSIONS, bob.access)) == []
+
+
 async def test_a_kept_answer_is_not_given_to_a_void_token(company: Company) -> None:
     bob = await company.person("bob@example.com", Role.STAFF)
 
