@@ -52,6 +52,8 @@ def _mail_of(event: object) -> MailTemplate | None:  # noqa: PLR0911  # one line
             return MailTemplate.EMAIL_VERIFIED
         case User.PasswordChanged():
             return MailTemplate.PASSWORD_CHANGED
+        case User.MfaDisabled():
+            return MailTemplate.MFA_DISABLED
         case User.Created():
             return MailTemplate.EMAIL_VERIFICATION
         case User.ProfileUpdated(email=str()):

@@ -32,6 +32,7 @@ class MailTemplate(StrEnum):
     EMAIL_VERIFIED = "email_verified"
     PASSWORD_RESET = "password_reset"  # noqa: S105  # a name, not a secret
     PASSWORD_CHANGED = "password_changed"  # noqa: S105  # a name, not a secret
+    MFA_DISABLED = "mfa_disabled"
 
 
 class Notification(Aggregate):

@@ -46,7 +46,12 @@ ERASED: Final = "erased"
 # RFC 2606: nobody is there. Imported customers have such addresses.
 NOBODYS: Final = ".invalid"
 _ACCOUNT: Final = frozenset(
-    {MailTemplate.EMAIL_VERIFICATION, MailTemplate.EMAIL_VERIFIED, MailTemplate.PASSWORD_CHANGED}
+    {
+        MailTemplate.EMAIL_VERIFICATION,
+        MailTemplate.EMAIL_VERIFIED,
+        MailTemplate.PASSWORD_CHANGED,
+        MailTemplate.MFA_DISABLED,
+    }
 )
 
 
@@ -140,7 +145,7 @@ async def _facts(kontor: Kontor, template: MailTemplate, subject: Subject, owner
             return await _link(kontor, TokenPurpose.EMAIL_VERIFICATION, owner, email, f"{shop}/verify-email")
         case MailTemplate.PASSWORD_RESET:
             return await _link(kontor, TokenPurpose.PASSWORD_RESET, owner, email, f"{shop}/reset-password")
-        case MailTemplate.PASSWORD_CHANGED:
+        case MailTemplate.PASSWORD_CHANGED | MailTemplate.MFA_DISABLED:
             return AccountFacts(url=Url(f"{shop}/forgotten-password"))
         case _:
             return AccountFacts(url=Url(shop))

@@ -62,6 +62,7 @@ FACTS: dict[MailTemplate, Facts] = {
     MailTemplate.EMAIL_VERIFIED: AccountFacts(url=Url(SHOP)),
     MailTemplate.PASSWORD_RESET: LinkFacts(url=Url(f"{SHOP}/reset-password#token=abc"), valid=timedelta(minutes=30)),
     MailTemplate.PASSWORD_CHANGED: AccountFacts(url=Url(f"{SHOP}/forgotten")),
+    MailTemplate.MFA_DISABLED: AccountFacts(url=Url(f"{SHOP}/forgotten")),
 }
 HOSTILE = {
     "html": '<img src=x onerror="alert(1)"></bdi><script>alert(2)</script>',

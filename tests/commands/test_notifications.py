@@ -23,6 +23,7 @@ CALLED_FOR = {
     "user.registered": MailTemplate.EMAIL_VERIFICATION,
     "user.email_verified": MailTemplate.EMAIL_VERIFIED,
     "user.password_changed": MailTemplate.PASSWORD_CHANGED,
+    "user.mfa_disabled": MailTemplate.MFA_DISABLED,
     "user.profile_updated": MailTemplate.EMAIL_VERIFICATION,
 }
 SENT: dict[str, Any] = {
