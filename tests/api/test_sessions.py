@@ -31,8 +31,9 @@ async def test_everybody_sees_the_own_sessions_and_which_of_them_asks(ada: Perso
     assert list(told(sessions).items()) == [("Laptop", False), ("Phone", True)]
     assert told((await laptop(SESSIONS))["mySessions"]) == {"Laptop": True, "Phone": False}
     await phone(SIGN_OUT, s=sessions[0]["id"])
-    # The laptop's access token is good for the rest of its short life; its session is not.
-    assert told((await laptop(SESSIONS))["mySessions"]) == {"Phone": False}
+    # With its session the laptop's access token has ended.
+    assert (await laptop.send(SESSIONS))["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+    assert told((await phone(SESSIONS))["mySessions"]) == {"Phone": True}
     other = f"b{ada.email}"
     await ada.anyone(REGISTER, i={"email": other, "name": "Bob", "password": PASSWORD})
     bob = await ada.anyone.signed_in(other, PASSWORD)
