@@ -6,7 +6,8 @@ than one bucket's worth from each process (`adapters.leaky_buckets`: what leaks 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from redis.asyncio import Redis
 
@@ -15,10 +16,12 @@ from adapters.leaky_buckets import US, LeakyBuckets, Pour
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """`left` are the points in the bucket afterwards."""
+    """`left` are the points in the bucket afterwards; `wait_s` is how long it takes until there are as many as were
+    asked for, 0 when they were granted."""
 
     granted: bool
     left: int
+    wait_s: float = field(default=0.0, compare=False)
 
 
 class CostBuckets:
@@ -29,12 +32,16 @@ class CostBuckets:
         self.rate = rate
         self._buckets = LeakyBuckets(redis, prefix=prefix)
 
-    async def take(self, actor: str, points: int) -> Taken:
-        """Take the points if there are as many, else none. `actor` names the bucket; waits for Redis at most its
-        time-out, and not at all while Redis is known to be away."""
-        poured = await self._buckets.pour([Pour(actor, self._us(points), self._us(self.most))])
+    async def take(self, actor: str, points: int, *, around: Sequence[tuple[str, int]] = ()) -> Taken:
+        """Take the points if there are as many, else none. `actor` names the bucket; of those `around` it, which hold
+        so many times as much, they are taken as well. Waits for Redis at most its time-out, and not at all while Redis
+        is known to be away."""
+        pours = [Pour(actor, self._us(points), self._us(self.most))]
+        # What holds more loses the same points, and gets them back as much sooner.
+        pours += [Pour(name, self._us(points) // times, self._us(self.most)) for name, times in around]
+        poured = await self._buckets.pour(pours)
         left = self.most - -(-poured.held_us * self.rate // US)
-        return Taken(poured.wait_us == 0, max(0, left))
+        return Taken(poured.wait_us == 0, max(0, left), poured.wait_us / US)
 
     def seconds_until(self, points: int, left: int) -> float:
         """How long it takes until a bucket with `left` points has as many."""

@@ -30,6 +30,9 @@ _MAPPER: Final = EventMapper()
 _LAST_CORRELATION: Final = """
 SELECT correlation_id FROM events WHERE originator_id = %s ORDER BY originator_version DESC LIMIT 1
 """
+_LAST_VERSION: Final = """
+SELECT originator_version FROM events WHERE originator_id = %s ORDER BY originator_version DESC LIMIT 1
+"""
 _LATER: Final = """
 WITH RECURSIVE sought (low, high) AS (
     SELECT 1::bigint, (SELECT coalesce(max(notification_id), 0) + 1 FROM events)
@@ -186,6 +189,12 @@ class EventLog:
         async with self._pool.connection() as connection:
             found = await connection.execute(_NEXT_VERSION.encode(), {"id": aggregate_id, "position": position})
             row = await found.fetchone()
+        return 0 if row is None else int(row[0])
+
+    async def last_version(self, aggregate_id: UUID) -> int:
+        """The version of the aggregate's latest event; 0 where there is no such aggregate."""
+        async with self._pool.connection() as connection:
+            row = await (await connection.execute(_LAST_VERSION.encode(), [aggregate_id])).fetchone()
         return 0 if row is None else int(row[0])
 
     async def last_correlation(self, aggregate_id: UUID) -> UUID | None:

@@ -32,6 +32,7 @@ log = structlog.get_logger()
 AT_ONCE_MAX: Final = min(4, os.cpu_count() or 1)
 WAITING_MAX: Final = 500
 VERIFIED_AGAIN_MAX: Final = 3
+WAITING_S_MAX: Final = 5.0  # a client does not wait much longer, and then its hash would be computed for nobody
 # Locks the person's key: an erasure waits and then deletes the row, or was first and nothing is stored.
 _SET: Final = """
 INSERT INTO credentials (user_id, password_hash)
@@ -136,7 +137,20 @@ class PasswordTable:
             raise Overloaded(f"{WAITING_MAX} passwords wait to be checked; nothing was done. Try again in a moment.")
         self._waiting += 1
         try:
-            async with self._turn:
+            await self._take_turn()
+            try:
                 return await asyncio.to_thread(work)
+            finally:
+                self._turn.release()
         finally:
             self._waiting -= 1
+
+    async def _take_turn(self) -> None:
+        try:
+            async with asyncio.timeout(WAITING_S_MAX):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise Overloaded(
+                f"No password was checked within {WAITING_S_MAX:g} s, {AT_ONCE_MAX} at a time; nothing was done. Try"
+                " again in a moment."
+            ) from None

@@ -62,6 +62,8 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
     "sessions": {API: _ALL, WORKER: "SELECT, UPDATE, DELETE"},
     "earlier_refresh_tokens": {API: _ALL},
     "account_tokens": {API: _ALL, WORKER: _ALL},
+    "past_rows": {API: _ALL},
+    "mailbox_mails": {WORKER: _ALL},
     # The owner's alone.
     "migrations": {},
     "database_roles": {},

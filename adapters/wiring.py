@@ -35,12 +35,14 @@ from adapters.hash_chain import HashChain
 from adapters.joint_transactions import JointTransactions
 from adapters.log import EventLog
 from adapters.log_tail import LogTail
+from adapters.mailboxes import Mailboxes
 from adapters.mailer import SmtpMailer
 from adapters.master_keys import MasterKeys
 from adapters.metrics import PrometheusMeter
 from adapters.mfa import MfaTable
 from adapters.password_scheme import password_scheme
 from adapters.passwords import PasswordTable
+from adapters.past_rows import PastRows
 from adapters.payment_gateway import StripeGateway
 from adapters.personal_data import PersonalDataBox
 from adapters.prepared_connection import PreparedConnections
@@ -111,6 +113,7 @@ class Kontor:
     store: PostgresEventStore
     log: EventLog
     hash_chain: HashChain
+    past_rows: PastRows
     tail: LogTail
     followers: PostgresFollowerStore
     effects: EffectsLedger
@@ -132,6 +135,7 @@ class Kontor:
     void_token_reader: VoidTokenReader  # to be started by whoever verifies access tokens
     rate_limits: RateLimits
     gateway: PaymentGateway | None
+    mailboxes: Mailboxes
     mailer: Mailer | None  # None: no mail is configured
 
 
@@ -280,6 +284,12 @@ def master_keys_of(settings: Settings) -> list[bytes]:
     return [base64.b64decode(key) for key in (settings.master_key.get_secret_value(), *previous)]
 
 
+async def _gateway(settings: Settings, opened: AsyncExitStack) -> StripeGateway | None:
+    """The payment provider; None where none is configured."""
+    key = settings.stripe_key.get_secret_value()
+    return await opened.enter_async_context(StripeGateway(settings.stripe_url, key)) if key else None
+
+
 @asynccontextmanager
 async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]:
     """Connect, run, and close in order. `name` is what the database shows as application name.
@@ -309,9 +319,7 @@ async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]
             void_tokens = VoidTokens()
             void_token_reader = VoidTokenReader(void_tokens, event_log, settings.postgres_url)
             opened.push_async_callback(void_token_reader.close)
-            gateway = None
-            if stripe_key := settings.stripe_key.get_secret_value():
-                gateway = await opened.enter_async_context(StripeGateway(settings.stripe_url, stripe_key))
+            gateway = await _gateway(settings, opened)
             poster = await opened.enter_async_context(
                 WebhookPoster(private_addresses=settings.webhook_private_addresses)
             )
@@ -326,6 +334,7 @@ async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]
                     store=store,
                     log=event_log,
                     hash_chain=HashChain(pool, personal_data.hash_chain_key),
+                    past_rows=PastRows(pool),
                     tail=tail,
                     followers=PostgresFollowerStore(pool, event_log, JointTransactions(following)),
                     effects=ledger,
@@ -347,6 +356,7 @@ async def open_kontor(settings: Settings, *, name: str) -> AsyncIterator[Kontor]
                     void_token_reader=void_token_reader,
                     rate_limits=RateLimits(redis, prefix=f"{settings.topic_prefix}rate:"),
                     gateway=gateway,
+                    mailboxes=Mailboxes(pool),
                     mailer=mailer_of(settings),
                 )
             finally:

@@ -21,6 +21,8 @@ log = structlog.get_logger()
 ANSWER_S_MAX: Final = 3.0
 BESIDE_S_MAX: Final = 1.0  # what reads can do without is not waited for as long
 
+Seen = tuple[dict[str, Any] | None, bool, bool]  # the views' lags, Redis, Kafka
+
 router = APIRouter(tags=["health"])
 
 
@@ -35,8 +37,7 @@ async def readyz(request: Request) -> JSONResponse:
     """200 while PostgreSQL answers and the process is not about to end, else 503 with a sentence. Redis or Kafka away
     and views behind are told, and are slow or stale reads, not a reason to send nobody here. In production what each
     server does is told on the internal port alone."""
-    kontor: Kontor = request.app.state.kontor
-    views, redis, kafka = await asyncio.gather(_views(kontor), _redis(kontor), _kafka(kontor))
+    views, redis, kafka = await _seen_together(request.app)
     body: dict[str, Any] = {
         "status": "ready",
         "postgres": "away" if views is None else "up",
@@ -52,6 +53,20 @@ async def readyz(request: Request) -> JSONResponse:
         body |= {"status": "unavailable", "reason": reason}
     told = body if is_internal(request) else {name: body[name] for name in ("status", "reason") if name in body}
     return JSONResponse(told, status_code=200 if body["status"] == "ready" else 503)
+
+
+async def _seen_together(app: Any) -> Seen:
+    """One look at a time, whose answer all get who ask meanwhile: anyone may ask, and each look asks every server."""
+    looking: asyncio.Task[Seen] | None = getattr(app.state, "looking", None)
+    if looking is None or looking.done():
+        looking = asyncio.create_task(_looked(app.state.kontor), name="readiness")
+        app.state.looking = looking
+    return await asyncio.shield(looking)
+
+
+async def _looked(kontor: Kontor) -> Seen:
+    views, redis, kafka = await asyncio.gather(_views(kontor), _redis(kontor), _kafka(kontor))
+    return views, redis, kafka
 
 
 async def _views(kontor: Kontor) -> dict[str, Any] | None:

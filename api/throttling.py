@@ -22,6 +22,7 @@ from api.client_address import counted_networks
 from commands import COMMANDS
 from commands.doors import OWN, Door
 from commands.handling import Actor
+from commands.notifications import mailbox_of
 from commands.security_events import SecurityEvent
 from domain.errors import BadCredentials, DomainError, RateLimited
 
@@ -166,7 +167,7 @@ def _of_guesses(kontor: Kontor, door: Door, given: Mapping[str, Any], actor: Act
 
 def _of_costs(kontor: Kontor, door: Door, given: Mapping[str, Any], actor: Actor, address: str) -> Iterator[Share]:
     if door.mails not in ("", OWN) and given.get(door.mails) is not None:
-        yield _named(kontor, "mail", given[door.mails], MAILS)
+        yield _named(kontor, "mail", mailbox_of(given[door.mails]), MAILS)
         if actor.user_id is not None:
             yield Share(f"mails:{actor.user_id}", MAILS_BY)
         yield from _from(kontor, "mails", address, MAILS_FROM)

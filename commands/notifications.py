@@ -13,12 +13,35 @@ from commands.effects import Planned
 from commands.handling import Result, Work
 from domain.disclosure import Plain
 from domain.identity import UserId, notification_id
-from domain.notifications import MailTemplate, Notification
+from domain.notifications import MailKind, MailTemplate, Notification
 from domain.orders import Order
 from domain.users import User
 
 MAIL: Final = "mail"
 TRIED_FOR: Final = timedelta(days=3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MailboxLimit:
+    """So many mails of a kind to one mailbox. What is above waits for room, as long as a mail is tried at all, or is
+    dropped, and recorded as failed."""
+
+    an_hour: int
+    a_day: int
+    waits: bool
+
+
+MAILBOX_LIMITS: Final = {
+    MailKind.ORDER: MailboxLimit(an_hour=30, a_day=100, waits=True),
+    MailKind.REQUEST: MailboxLimit(an_hour=6, a_day=20, waits=False),
+    MailKind.NOTICE: MailboxLimit(an_hour=10, a_day=30, waits=True),
+}
+
+
+def mailbox_of(email: str) -> str:
+    """The mailbox that an address leads to: what follows a + in its name is the owner's own sorting."""
+    name, _, host = email.strip().lower().rpartition("@")
+    return f"{name.partition('+')[0]}@{host}"
 
 
 def effects_of(event: object, event_id: UUID, recorded_at: datetime) -> Iterable[Planned]:

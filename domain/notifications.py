@@ -20,19 +20,40 @@ from domain.text import plain_text
 REASON_LENGTH_MAX: Final = 200
 
 
-class MailTemplate(StrEnum):
-    """What a mail tells. The names are stored for ever."""
+class MailKind(StrEnum):
+    """What limits a mail to a mailbox: ORDER, about something bought; REQUEST, which anyone can have sent by typing the
+    address; NOTICE, about the account, to its owner."""
 
-    ORDER_CONFIRMED = "order_confirmed"
-    ORDER_SHIPPED = "order_shipped"
-    ORDER_CANCELLED = "order_cancelled"
-    ORDER_REJECTED = "order_rejected"
-    ORDER_REFUNDED = "order_refunded"
-    EMAIL_VERIFICATION = "email_verification"
-    EMAIL_VERIFIED = "email_verified"
-    PASSWORD_RESET = "password_reset"  # noqa: S105  # a name, not a secret
-    PASSWORD_CHANGED = "password_changed"  # noqa: S105  # a name, not a secret
-    MFA_DISABLED = "mfa_disabled"
+    ORDER = "order"
+    REQUEST = "request"
+    NOTICE = "notice"
+
+
+class MailTemplate(StrEnum):
+    """What a mail tells, and its kind. The names are stored for ever."""
+
+    kind: MailKind
+
+    def __new__(cls, name: str, kind: MailKind | None = None) -> MailTemplate:
+        """Raises TypeError for a template whose kind nobody has said."""
+        if kind is None:
+            raise TypeError(
+                f"The mail template {name} has no kind: say what limits it, as in {name!r}, MailKind.NOTICE."
+            )
+        made = str.__new__(cls, name)
+        made._value_, made.kind = name, kind
+        return made
+
+    ORDER_CONFIRMED = "order_confirmed", MailKind.ORDER
+    ORDER_SHIPPED = "order_shipped", MailKind.ORDER
+    ORDER_CANCELLED = "order_cancelled", MailKind.ORDER
+    ORDER_REJECTED = "order_rejected", MailKind.ORDER
+    ORDER_REFUNDED = "order_refunded", MailKind.ORDER
+    EMAIL_VERIFICATION = "email_verification", MailKind.REQUEST
+    EMAIL_VERIFIED = "email_verified", MailKind.NOTICE
+    PASSWORD_RESET = "password_reset", MailKind.REQUEST  # a name, not a secret
+    PASSWORD_CHANGED = "password_changed", MailKind.NOTICE  # a name, not a secret
+    MFA_DISABLED = "mfa_disabled", MailKind.NOTICE
 
 
 class Notification(Aggregate):

@@ -18,15 +18,26 @@ from adapters.mail_rendering import AccountFacts, Facts, LineFacts, LinkFacts, O
 from adapters.wiring import Kontor
 from commands.account_recovery import GOOD_FOR
 from commands.handling import Actor
-from commands.notifications import RecordMailFailed, RecordMailSent
+from commands.notifications import MAILBOX_LIMITS, RecordMailFailed, RecordMailSent, mailbox_of
 from commands.ports import Mail, MailerAway, MailRefused, TokenPurpose
 from domain.disclosure import PersonalField
 from domain.identity import UserId, email_claim_id, notification_id
 from domain.notifications import MailTemplate, Notification
 from domain.orders import Order
 from domain.users import EmailClaim, User
+from streams.settling import NotYet
 
 log = structlog.get_logger()
+
+
+class MailboxFull(NotYet):
+    """The mailbox was sent too many mails of this kind; there is room again in `retry_after_s` seconds."""
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 A = TypeVar("A", bound=Aggregate)
 Subject = Order | User | EmailClaim
 
@@ -69,7 +80,8 @@ async def send(
     `subject_id` is the order, the account, or for `password_reset` the claim on an address, whoever has it by now.
     Whose mail it is follows from that. Where there is nobody to send to, or nothing left to
     say, nothing is sent or recorded. For somebody who was erased it is recorded as failed, as is a mail that the server
-    refuses for good. Raises MailerAway where it may be tried again, also where no mail server is configured, and
+    refuses for good, and one above what the mailbox is sent of its kind; where that can wait, MailboxFull is raised.
+    Raises MailerAway where it may be tried again, also where no mail server is configured, and
     ValueError for an unknown template."""
     wanted = MailTemplate(template)
     if await _loaded(kontor, Notification, notification_id(effect_id)) is not None:
@@ -91,6 +103,9 @@ async def send(
         return
     if kontor.mailer is None:
         raise MailerAway("no mail server is configured; set KONTOR_SMTP_URL")
+    if (over := await _over_limit(kontor, wanted, email, effect_id)) is not None:
+        await record(over)
+        return
     mail = render(wanted, name, await _facts(kontor, wanted, subject, owner, email))
     try:
         await kontor.mailer.send(
@@ -100,6 +115,19 @@ async def send(
         await record(str(refused))
     else:
         await record(None)
+
+
+async def _over_limit(kontor: Kontor, template: MailTemplate, email: str, effect_id: UUID) -> str | None:
+    """Why the mail is not sent; None when it may be. Raises MailboxFull where it waits."""
+    limit, kind = MAILBOX_LIMITS[template.kind], template.kind
+    mailbox = kontor.personal_data.digest(f"mailbox:{mailbox_of(email)}")
+    wait_s = await kontor.mailboxes.take(mailbox, kind, effect_id, an_hour=limit.an_hour, a_day=limit.a_day)
+    if wait_s <= 0:
+        return None
+    told = f"the mailbox has had {limit.an_hour} mails of the kind {kind} within an hour, or {limit.a_day} within a day"
+    if limit.waits:
+        raise MailboxFull(told, retry_after_s=wait_s)
+    return told
 
 
 async def _recorded(kontor: Kontor, about: _About, correlation_id: UUID | None, failed_for: str | None) -> None:

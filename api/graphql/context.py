@@ -77,6 +77,9 @@ class RequestContext(BaseContext):
         self.correlation_id = correlation_id
         self.allowance = allowance
         self.charge: object = None  # what the operation was charged with, or why it was not; see `api.graphql.limits`
+        self.charged_more = 0  # points on the way, see `api.graphql.charging`; `left` of the bucket after them
+        self.left = 0
+        self.folded = 0  # events of the past
         self.asked: Asked | None = None  # may the answer be kept?
         self.made_of: MadeOf | None = None  # notes what is read, of rows alone; see `tried`
         self.may_be_kept: MadeOf | None = None  # the answer, and what it was made from

@@ -128,11 +128,11 @@ async def admit(
             charge,
             maximum=allowance.cost_max,
         )
-    taken = await allowance.buckets.take(allowance.bucket, points)
+    taken = await allowance.take(points)
     charge = Charge(points, taken.left, allowance.buckets.rate)
     if taken.granted:
         return charge
-    wait_s = allowance.buckets.seconds_until(points, taken.left)
+    wait_s = taken.wait_s
     raise CostLimitExceeded(
         f"The operation costs {points} points and {taken.left} are left; send it again in {ceil(wait_s)} s.",
         charge,
@@ -142,7 +142,7 @@ async def admit(
 
 async def charged(allowance: Allowance, requested: int, points: int) -> Charge:
     """Takes these points for an operation that is refused, if there are any."""
-    taken = await allowance.buckets.take(allowance.bucket, points)
+    taken = await allowance.take(points)
     return Charge(requested, taken.left, allowance.buckets.rate)
 
 
@@ -223,4 +223,11 @@ class Limits(SchemaExtension):
         allowance: Allowance | None = self.execution_context.context.allowance
         if self._charge is None and allowance is not None:
             self._charge = await charged(allowance, 0, REFUSED)
-        return {"cost": self._charge.report()} if self._charge else {}
+        return {"cost": self._whole(self._charge).report()} if self._charge else {}
+
+    def _whole(self, charge: Charge) -> Charge:
+        """With what was found out on the way, see `api.graphql.charging`."""
+        context = self.execution_context.context
+        if not context.charged_more:
+            return charge
+        return Charge(charge.requested + context.charged_more, context.left, charge.restore_rate)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
 from adapters.past import row_at
+from api.graphql.charging import charge_events
 from api.graphql.context import RequestContext
 from domain.errors import Invalid
 from projections.view import Row, View
@@ -39,7 +41,7 @@ class Past:
 
     async def row(self, context: RequestContext, view: View[R], row_id: UUID) -> R | None:
         """The row as it was; None where it was not there yet. Raises Invalid like `adapters.past.row_at`."""
-        return await row_at(context.kontor.log, view, row_id, position=self.position, version=self.version)
+        return await _row(context, view, row_id, position=self.position, version=self.version)
 
 
 async def position_asked(context: RequestContext, as_of: datetime) -> int:
@@ -55,4 +57,13 @@ async def position_asked(context: RequestContext, as_of: datetime) -> int:
 
 async def row_then(context: RequestContext, view: View[R], row_id: UUID, position: int) -> R | None:
     """The row at a position of the log; None where it was not there yet."""
-    return await row_at(context.kontor.log, view, row_id, position=position)
+    return await _row(context, view, row_id, position=position)
+
+
+async def _row(
+    context: RequestContext, view: View[R], row_id: UUID, *, position: int | None = None, version: int | None = None
+) -> R | None:
+    """Charged by the events that are read."""
+    charge = partial(charge_events, context)
+    log, kept = context.kontor.log, context.kontor.past_rows
+    return await row_at(log, kept, view, row_id, charge=charge, position=position, version=version)

@@ -14,6 +14,7 @@ from uuid import UUID
 from psycopg.sql import SQL
 
 from adapters.past import rows_at
+from api.graphql.charging import charge_events
 from api.graphql.context import RequestContext
 from api.graphql.past import position_asked
 from domain.errors import Invalid
@@ -27,10 +28,10 @@ Sums = dict[tuple[date, str], tuple[int, int, int]]
 # One statement, so that an order which moves meanwhile is in one of the two parts. The second part leaves out what was
 # placed later: an import of old sales would be all of it.
 _THEN: Final = SQL(
-    "SELECT day, currency, count(*), sum(units)::bigint, sum(revenue_minor)::bigint, NULL::uuid[] FROM {0}"
+    "SELECT day, currency, count(*), sum(units)::bigint, sum(revenue_minor)::bigint, NULL::uuid[], 0 FROM {0}"
     " WHERE counted AND position <= %(position)s AND day BETWEEN %(first)s AND %(last)s GROUP BY day, currency"
-    " UNION ALL SELECT NULL, NULL, 0, 0, 0, array_agg(id) FROM ("
-    " SELECT id FROM {0} t WHERE position > %(position)s AND day BETWEEN %(first)s AND %(last)s"
+    " UNION ALL SELECT NULL, NULL, 0, 0, 0, array_agg(id), coalesce(sum(version), 0)::bigint FROM ("
+    " SELECT id, version FROM {0} t WHERE position > %(position)s AND day BETWEEN %(first)s AND %(last)s"
     " AND EXISTS (SELECT FROM events e WHERE e.originator_id = t.id AND e.originator_version = 1"
     " AND e.notification_id <= %(position)s) LIMIT %(most)s) changed"
 )
@@ -49,9 +50,10 @@ async def sales_then(context: RequestContext, first: date, last: date, as_of: da
     bounds = {"position": position, "first": first, "last": last, "most": CHANGED_MAX + 1}
     sums: Sums = {}
     changed: list[UUID] = []
-    for day, currency, orders, units, minor, ids in await context.kontor.reads.fetch(query, bounds):
+    events = 0  # of the changed orders, up to now: that is at least what is read
+    for day, currency, orders, units, minor, ids, versions in await context.kontor.reads.fetch(query, bounds):
         if day is None:
-            changed = ids or []
+            changed, events = ids or [], versions
         else:
             sums[day, currency] = (orders, units, minor)
     if len(changed) > CHANGED_MAX:
@@ -60,6 +62,7 @@ async def sales_then(context: RequestContext, first: date, last: date, as_of: da
             "to be folded for one answer; ask for fewer days at a time.",
             field=("to",),
         )
+    await charge_events(context, events)
     await _add(context, sums, changed, position)
     return sums
 

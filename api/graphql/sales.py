@@ -9,7 +9,9 @@ from typing import Annotated, Final
 import strawberry
 from psycopg.sql import SQL
 
+from api.graphql.charging import charge_points
 from api.graphql.context import Info, RequestContext
+from api.graphql.cost import LISTS
 from api.graphql.money import Money
 from api.graphql.past_sales import Sums, sales_then
 from api.graphql.resolvers import resolver
@@ -77,6 +79,8 @@ class SalesQuery:
         first, last = parsed_day(from_, field="from"), parsed_day(to, field="to")
         if (last - first).days >= DAYS_MAX:
             raise Invalid(f"from {first} to {last} is more than {DAYS_MAX} days; ask in parts.", field=("to",))
+        days = max(0, (last - first).days + 1 - LISTS["Query.salesByDay"])
+        await charge_points(context, days, f"sums the sales of {days} days more than a month")
         sums = await (sales_now(context, first, last) if as_of is None else sales_then(context, first, last, as_of))
         return [
             SalesDay(day=day.isoformat(), orders=orders, units=units, revenue=Money.of(DomainMoney(minor, currency)))

@@ -36,6 +36,8 @@ from strawberry.types.unset import UNSET
 from adapters.metrics import SOCKETS
 from adapters.security_log import asked_from
 from adapters.void_tokens import Claims, TokensUnchecked
+from api.client_address import counted_networks
+from api.graphql.allowance import Allowance
 from api.graphql.consistency import Freshness
 from api.graphql.context import RequestContext
 from api.graphql.errors import formatted
@@ -151,7 +153,8 @@ class SocketRouter(GraphQLRouter[RequestContext, None]):
             **more,
         )
         self._limits = limits
-        self._connections: Counter[str] = Counter()  # by address
+        self._connections: Counter[str] = Counter()  # by address, and by the network around it
+        self._open = 0
 
     async def run(self, request: Any, context: Any = UNSET, root_value: Any = UNSET) -> Any:
         """Answers 429 to a connection above what its address may have, 503 to one above the limit."""
@@ -161,25 +164,27 @@ class SocketRouter(GraphQLRouter[RequestContext, None]):
         if (refused := self._refusal(address)) is not None:
             await request.send_denial_response(refused)
             return request
-        self._connections[address] += 1
+        networks = [network for network, _ in counted_networks(address)]
+        self._connections.update(networks)
+        self._open += 1
         try:
             with SOCKETS.track_inprogress():
                 return await super().run(request, context, root_value)
         finally:
-            self._connections[address] -= 1
-            if not self._connections[address]:
-                del self._connections[address]
+            self._open -= 1
+            self._connections.subtract(networks)
+            self._connections = +self._connections  # none that has gone is remembered
 
     def _refusal(self, address: str) -> PlainTextResponse | None:
         """The answer to one connection too many."""
         limits, open_now = self._limits, self._connections
-        if open_now[address] >= limits.per_address_max:
+        if any(open_now[network] >= times * limits.per_address_max for network, times in counted_networks(address)):
             status, told = 429, f"Your address has {limits.per_address_max} connections already; close some."
-        elif open_now.total() >= limits.connections_max:
+        elif self._open >= limits.connections_max:
             status, told = 503, f"There are {limits.connections_max} connections already; try again later."
         else:
             return None
-        log.warning("too_many_sockets", status=status, of_address=open_now[address], of_all=open_now.total())
+        log.warning("too_many_sockets", status=status, of_address=open_now[address], of_all=self._open)
         return PlainTextResponse(told, status_code=status, headers={"retry-after": "5"})
 
     async def on_ws_connect(self, context: RequestContext) -> Any:
@@ -195,6 +200,7 @@ class SocketRouter(GraphQLRouter[RequestContext, None]):
             asked_from(context.address)
             context.actor, context.session_id, context.claims = await caller_of(authorization, kontor)
             asked_from(context.address, context.session_id)
+            context.allowance = Allowance.of(kontor, context.actor, context.address)
         except (Unauthenticated, TokensUnchecked) as error:
             raise ConnectionRejectionError from error
         # What else the handshake's headers asked for is about one request, which this is not.

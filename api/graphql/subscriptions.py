@@ -24,6 +24,7 @@ from api.graphql.context import Info, RequestContext, parsed_id
 from api.graphql.errors import Resync
 from api.graphql.events import Event, parsed_position, types_for
 from api.graphql.inventory import StockItem
+from api.graphql.item_meter import ItemMeter
 from api.graphql.orders import Order
 from api.graphql.resolvers import DOOR
 from api.graphql.scalars import Cursor
@@ -93,12 +94,14 @@ class Subscription:
             yield OrderChange(cursor=_cursor(position), order=Order.of_aggregate(order))
         else:
             position = await _position(context, since)
+        meter = ItemMeter.of(info)
         changes = _followed(context, "orderChanged", position, Interest(aggregate_ids=frozenset({found})))
         async with aclosing(changes):
             async for record in changes:
                 changed, _ = await _order(context, found)
                 assert changed is not None  # the log forgets nothing
                 context.renew()
+                await meter.pay()
                 yield OrderChange(cursor=_cursor(record.position), order=Order.of_aggregate(changed))
 
     @subscription(
@@ -114,11 +117,13 @@ class Subscription:
         ids = None if skus is None else _stock_ids(skus)
         interest = Interest(aggregate_ids=ids, context="inventory")
         shown: dict[UUID, int] = {}
+        meter = ItemMeter.of(info)
         if since is None:
             position = await context.kontor.log.end() if ids else await _stock_view_position(context)
             async for item, at in _present_stock(context, ids):
                 if at > position:
                     shown[UUID(item.id)] = at
+                await meter.pay()
                 yield StockChange(cursor=_cursor(position), stock_item=item)
         else:
             position = await _position(context, since)
@@ -126,6 +131,7 @@ class Subscription:
         async with aclosing(changes):
             async for record in changes:
                 if record.position > shown.get(record.aggregate_id, 0):
+                    await meter.pay()
                     ((changed, _),) = await _stock_items(context, [record.aggregate_id])
                     yield StockChange(cursor=_cursor(record.position), stock_item=changed)
 
@@ -143,9 +149,12 @@ class Subscription:
             log_reader(context.actor)
             interest = _interest(context.actor, types, aggregate_id)
         position = await context.kontor.log.end() if since is None else await _position(context, since)
+        meter = ItemMeter.of(info)
+        await meter.pay_for_reading(await _patiently(context.kontor.log.end) - position)
         changes = _followed(context, "events", position, interest)
         async with aclosing(changes):
             async for record in changes:
+                await meter.pay()
                 yield Event.of(record, context.actor)
 
 

@@ -11,12 +11,14 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from adapters.access_tokens import ACCESS_TOKEN_S
 from adapters.consistency import Token
 from adapters.security_log import asked_from
+from adapters.void_tokens import TokensUnchecked
 from adapters.wiring import Kontor
 from api.answer_headers import correlation_of
 from api.client_address import client_address, networks
@@ -27,14 +29,37 @@ from api.rest import problems
 from api.rest.forms import PUBLIC, command_of, form_of, json_schema
 from api.security import access_token_for, caller_of
 from api.throttling import throttled
-from commands.handling import Command, Outcome
+from commands.handling import ANONYMOUS, Command, Outcome
 from commands.sessions import SignIn
-from domain.errors import NotFound
+from domain.errors import NotFound, Unauthenticated
 from domain.users import User
 
 PATH = "/v1/commands"
 INTERNAL: Final = [Depends(internal_only)]  # what there is tells who attacks where to begin
-router = APIRouter(prefix=PATH, tags=["commands"])
+LOOK = 1  # points of what is no command: the table of contents, a schema
+
+
+class Counted(APIRoute):
+    """Takes the points of a request before anything of it is looked at, whether it fits its schema or not."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """See the base class. Raises CostLimitReached."""
+        handle = super().get_route_handler()
+
+        async def counted(request: Request) -> Response:
+            kontor: Kontor = request.app.state.kontor
+            address = client_address(request, networks(kontor.settings.trusted_proxies))
+            try:
+                actor = (await caller_of(request.headers.get("authorization"), kontor)).actor
+            except (Unauthenticated, TokensUnchecked):
+                actor = ANONYMOUS
+            await _charged(Allowance.of(kontor, actor, address), MUTATION if request.method == "POST" else LOOK)
+            return await handle(request)
+
+        return counted
+
+
+router = APIRouter(prefix=PATH, tags=["commands"], route_class=Counted)
 
 
 class Receipt(BaseModel):
@@ -103,7 +128,6 @@ def _endpoint(command: Command) -> Callable[..., Coroutine[Any, Any, Receipt]]:
         actor, session_id, _ = await caller_of(authorization, kontor)
         asked_from(address, session_id)
         wanted = command_of(command.request, body)
-        await _charged(Allowance.of(kontor, actor, address))
         async with throttled(kontor, wanted, actor=actor, address=address):
             outcome = await kontor.pipeline.execute(
                 wanted, actor=actor, idempotency_key=idempotency_key, correlation_id=correlation_of(request)
@@ -117,13 +141,13 @@ def _endpoint(command: Command) -> Callable[..., Coroutine[Any, Any, Receipt]]:
     return execute
 
 
-async def _charged(allowance: Allowance) -> None:
-    """Takes what a mutation takes, from the same bucket. Raises CostLimitReached."""
-    taken = await allowance.buckets.take(allowance.bucket, MUTATION)
+async def _charged(allowance: Allowance, points: int) -> None:
+    """Takes the points, from the bucket of GraphQL's operations. Raises CostLimitReached."""
+    taken = await allowance.take(points)
     if not taken.granted:
-        wait_s = allowance.buckets.seconds_until(MUTATION, taken.left)
+        wait_s = taken.wait_s
         raise problems.CostLimitReached(
-            f"A command costs {MUTATION} points and {taken.left} are left; send it again in {ceil(wait_s)} s.",
+            f"This costs {points} points and {taken.left} are left; send it again in {ceil(wait_s)} s.",
             retry_after_s=wait_s,
         )
 

@@ -136,3 +136,19 @@ async def test_only_a_few_are_computed_at_once_and_a_flood_is_sent_away(monkeypa
     assert (answers.count(None), sum(isinstance(each, Overloaded) for each in answers)) == (20, 10)
     assert most <= passwords.AT_ONCE_MAX
     assert await table._computed(lambda: "afterwards it goes on") == "afterwards it goes on"
+
+
+async def test_who_has_waited_too_long_for_a_turn_is_sent_away_and_costs_no_hash(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nothing: AsyncConnectionPool[Any] = None  # type: ignore[assignment]  # nothing is stored here
+    table, done, computed = PasswordTable(nothing, QUICK), threading.Event(), list[int]()
+    monkeypatch.setattr(passwords, "WAITING_S_MAX", 0.05)
+    busy = [asyncio.create_task(table._computed(lambda: done.wait(30))) for _ in range(passwords.AT_ONCE_MAX)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded, match="nothing was done"):
+        await table._computed(lambda: computed.append(1))
+    done.set()
+    assert all(await asyncio.gather(*busy))
+    await table._computed(lambda: computed.append(2))
+    assert computed == [2]

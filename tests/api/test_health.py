@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from adapters.settings import Settings
 from adapters.wiring import open_kontor
+from api import health
 from tests.api.serving import Api, serving
 
 pytestmark = pytest.mark.servers
@@ -28,3 +31,20 @@ async def test_without_redis_and_kafka_it_serves_and_without_postgres_it_does_no
         status, body = await readiness(api)
         assert (status, body["status"], body["postgres"], body["views"]) == (503, "unavailable", "away", None)
         assert "PostgreSQL" in body["reason"]
+
+
+async def test_however_many_ask_at_once_there_is_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = 0
+
+    async def looked(_kontor: object) -> health.Seen:
+        nonlocal looks
+        looks += 1
+        await asyncio.sleep(0.01)
+        return {}, True, True
+
+    monkeypatch.setattr(health, "_looked", looked)
+    app = SimpleNamespace(state=SimpleNamespace(kontor=None))
+    assert await asyncio.gather(*[health._seen_together(app) for _ in range(50)]) == [({}, True, True)] * 50
+    assert looks == 1
+    await health._seen_together(app)
+    assert looks == 2

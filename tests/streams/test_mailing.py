@@ -18,6 +18,7 @@ from commands.account_recovery import ResetPassword, VerifyEmail
 from commands.catalogue import AddProduct
 from commands.handling import ANONYMOUS, Actor
 from commands.inventory import ReceiveStock, ReserveOrders
+from commands.notifications import MAILBOX_LIMITS, MailboxLimit
 from commands.orders import CancelOrder, PlaceOrder, RefundOrder, ShipOrder, WantedLine
 from commands.ports import MailerAway
 from commands.sessions import SignIn
@@ -25,6 +26,7 @@ from commands.users import EraseUser, RegisterUser, UpdateProfile
 from domain.errors import Invalid
 from domain.identity import OrderId, UserId, email_claim_id, event_id, notification_id
 from domain.money import Money
+from domain.notifications import MailKind, MailTemplate
 from streams import mailing
 from tests.adapters.mail_server import Taken, mail_server
 from tests.given import PASSWORD, SYSTEM
@@ -244,3 +246,57 @@ async def test_imported_customers_whose_address_is_nobodys_get_no_mail(post: Pos
 async def test_an_unknown_template_is_a_mistake_of_ours(post: Post) -> None:
     with pytest.raises(ValueError, match="order_lost"):
         await post.send("order_lost", await post.registered())
+
+
+async def test_a_mailbox_is_sent_only_so_many_mails_that_others_can_ask_for(post: Post) -> None:
+    """Counted over all templates, senders and spellings of the mailbox; what is above is dropped, and on record."""
+    customer, other = await post.registered(), await post.registered("ada+shop@example.com")
+    claim, claim_of_other = await claim_of(post, EMAIL), await claim_of(post, "ada+shop@example.com")
+    limit = MAILBOX_LIMITS[MailKind.REQUEST]
+    asked = [("email_verification", customer), ("email_verification", other), ("password_reset", claim)]
+    for n in range(limit.an_hour):
+        await post.send(*asked[n % len(asked)])
+    assert len(post.taken.messages) == limit.an_hour
+    for template, subject in (*asked, ("password_reset", claim_of_other)):
+        effect_id = await post.send(template, subject)
+        ((event_type, data),) = await post.recorded(effect_id)
+        assert event_type == "notification.failed"
+        assert f"had {limit.an_hour} mails" in data["reason"]
+    assert len(post.taken.messages) == limit.an_hour
+    await post.send("password_changed", customer)  # its owner is told all the same
+    assert len(post.taken.messages) == limit.an_hour + 1
+
+
+async def test_a_mail_that_must_not_be_lost_waits_for_room_in_the_mailbox(
+    post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MAILBOX_LIMITS, MailKind.NOTICE, MailboxLimit(an_hour=2, a_day=3, waits=True))
+    customer = await post.registered()
+    sent = [await post.send("password_changed", customer) for _ in range(2)]
+    waiting = uuid4()
+    with pytest.raises(mailing.MailboxFull) as full:
+        await post.send("password_changed", customer, waiting)
+    assert 0 < full.value.retry_after_s <= 3600
+    assert await post.recorded(waiting) == []
+    async with post.kontor.pool.connection() as connection:
+        await connection.execute("UPDATE mailbox_mails SET counted_at = counted_at - interval '61 minutes'")
+    await post.send("password_changed", customer, waiting)
+    with pytest.raises(mailing.MailboxFull) as full:  # three within a day
+        await post.send("password_changed", customer)
+    assert full.value.retry_after_s > 3600
+    assert len(post.taken.messages) == len(sent) + 1
+
+
+async def test_of_many_mails_at_once_a_mailbox_is_sent_no_more_and_one_that_is_tried_again_counts_once(
+    post: Post,
+) -> None:
+    box, again = post.kontor.mailboxes, uuid4()
+    waits = await asyncio.gather(*[box.take("m", "k", uuid4(), an_hour=3, a_day=9) for _ in range(8)])
+    assert waits.count(0.0) == 3
+    assert [await box.take("n", "k", again, an_hour=1, a_day=9) for _ in range(3)] == [0.0] * 3
+    assert await box.take("n", "k", uuid4(), an_hour=1, a_day=9) > 0
+
+
+def test_a_template_without_a_kind_is_refused() -> None:
+    with pytest.raises(TypeError, match="The mail template lost has no kind"):
+        MailTemplate._new_member_(MailTemplate, "lost")
