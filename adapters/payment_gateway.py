@@ -20,6 +20,7 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 import msgspec
 
+from adapters.strict_json import NotStrictJson, decoded_as
 from commands.ports import Charge, GatewayAway, GatewayRefused, ProviderPayment, ProviderStatus
 from domain.money import Money, minor_digits
 
@@ -258,8 +259,8 @@ class StripeGateway:
             raise GatewayAway(f"{place} was not answered ({type(error).__name__}); ask again.") from None
         _require_done(place, response, body)
         try:
-            return msgspec.json.decode(body, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return decoded_as(kind, body, bytes_max=ANSWER_BYTES_MAX)
+        except NotStrictJson as error:
             raise GatewayAway(f"{place} was answered with what is no {kind.__name__[1:]} ({error}).") from None
 
 
@@ -289,8 +290,8 @@ def _require_done(place: str, response: aiohttp.ClientResponse, body: bytes) -> 
 
 def _error_in(body: bytes) -> _Told:
     try:
-        return msgspec.json.decode(body, type=_ErrorAnswer).error
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return decoded_as(_ErrorAnswer, body, bytes_max=ANSWER_BYTES_MAX).error
+    except NotStrictJson:
         return _Told(message="no error that can be read")
 
 

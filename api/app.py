@@ -19,6 +19,7 @@ from api.cached_answers import CachedAnswers, FirstLook
 from api.doors import require_doors
 from api.effect_gauges import EffectGauges
 from api.graphql.context import request_context
+from api.graphql.gate import Gate
 from api.graphql.persisted import registered
 from api.graphql.schema import schema
 from api.graphql.serving import KontorRouter
@@ -75,12 +76,13 @@ def create_app(
             await kontor.void_token_reader.start()
             app.state.kontor = kontor
             settings = kontor.settings
-            app.state.documents = registered(
+            documents = registered(
                 settings.persisted_documents,
                 schema._schema,
                 only=settings.persisted_only,
                 cost_max=settings.cost_per_operation_max,
             )
+            app.state.gate = Gate(documents=documents, only=settings.persisted_only, suggestions=development)
             app.state.view_gauges = ViewGauges(kontor.reads)
             app.state.effect_gauges = EffectGauges(kontor.effects, kontor.deliveries)
             app.state.record_gauges = RecordGauges(kontor.reads)

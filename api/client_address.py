@@ -8,6 +8,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from typing import Final
 
 from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
 from adapters.settings import listed
 
@@ -20,6 +21,7 @@ IPV6_PREFIX: Final = 64
 # What a site gets: there are 65,536 networks of IPV6_PREFIX bits in it, so it is counted as well, as so many of them.
 IPV6_SITE_PREFIX: Final = 48
 SITE_TIMES: Final = 4
+PEER: Final = "peer"  # in a request's state: who has opened the connection, as the socket has it
 UNKNOWN: Final = "unknown"  # a Unix socket, or a test
 
 
@@ -56,6 +58,13 @@ def counted_networks(address: str) -> tuple[tuple[str, int], ...]:
         return ((address, 1),)
     site = ip_network(address).supernet(new_prefix=IPV6_SITE_PREFIX)
     return ((address, 1), (str(site), SITE_TIMES))
+
+
+def is_trusted_peer(scope: Scope, trusted: Sequence[Network]) -> bool:
+    """Was the connection opened by a proxy that we trust? What it says of the request in headers is then believed."""
+    client = scope.get("state", {}).get(PEER, scope.get("client"))
+    peer = _parsed(client[0]) if client else None
+    return peer is not None and any(peer in network for network in trusted)
 
 
 def _parsed(text: str) -> Address | None:

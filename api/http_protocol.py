@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from api.client_address import PEER
+
 HEAD_BYTES_MAX: Final = 32_768
 HEADERS_MAX: Final = 100
 HEAD_S_MAX: Final = 10.0
@@ -61,6 +63,7 @@ class BoundedHttp(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A head begins."""
         super().on_message_begin()
+        self.scope["state"][PEER] = self.client  # before any header may say for whom it asks
         self._in_head, self._received, self._head_bytes = True, 0, 0
         if self._head_timer is None:
             self._await_head()
@@ -106,5 +109,6 @@ class BoundedHttp(HttpToolsProtocol):
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
-        self.transport.write(STATUS_LINE[status] + b"content-length: 0\r\nconnection: close\r\n\r\n")
+        head = b"content-length: 0\r\ncache-control: no-store\r\nconnection: close\r\n\r\n"
+        self.transport.write(STATUS_LINE[status] + head)
         self.transport.close()

@@ -5,6 +5,7 @@ Every transport asks here: GraphQL over HTTP and WebSocket, REST, and the answer
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -70,6 +71,11 @@ def _caller(authorization: str | None, tokens: AccessTokens) -> Caller:
         return Caller(ANONYMOUS, None, None)
     claims = tokens.verify(token)
     return Caller(Actor.user(claims.user_id, claims.roles), claims.session_id, claims)
+
+
+def from_address(actor: Actor, address: str) -> Actor:
+    """The actor; of an anonymous one it is noted where the request came from."""
+    return replace(actor, address=address) if actor == ANONYMOUS else actor
 
 
 def viewer_of(authorization: bytes | None, tokens: AccessTokens) -> Viewer | None:

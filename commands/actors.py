@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
@@ -18,6 +18,8 @@ class Actor:
     name: str
     roles: frozenset[Role] = frozenset()
     user_id: UUID | None = None
+    # Where an anonymous caller asks from: it tells their idempotency keys apart, and nothing else.
+    address: str = field(default="", compare=False)
 
     @classmethod
     def user(cls, user_id: UUID, roles: Iterable[Role]) -> Actor:

@@ -1,6 +1,6 @@
 """The one pipeline around every command: authorise, repeat safely, load, decide, save, retry on conflict.
 
-A command with an idempotency key has the id `uuid5(actor, command, key)`. It is stored with its events in
+A command with an idempotency key has an id derived from it (`commands.idempotency`). It is stored with its events in
 one transaction, so of two executions at once only one is stored and the other answers with its result.
 """
 
@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Final, TypeVar
-from uuid import UUID, uuid5
+from uuid import UUID
 from weakref import WeakValueDictionary
 
 from eventsourcing.domain import Aggregate
@@ -33,6 +32,7 @@ from commands.actors import (
     system,
 )
 from commands.doors import UNDECLARED, Door, require_declared
+from commands.idempotency import KEY_LENGTH_MAX, anonymous_command_id, command_id_of
 from commands.ports import Append, CommandRepeated, Ports, StoredCommand, StreamHead, VersionConflict
 from commands.requests import ids_of, request_digest, require_storable
 from commands.rights import acts_as_admin, rely, require_admin
@@ -43,9 +43,7 @@ from domain.errors import (
     IdempotencyInProgress,
     IdempotencyKeyMismatch,
     IdempotencyPreviousFailed,
-    Invalid,
 )
-from domain.identity import NAMESPACE
 
 # Whoever handles commands finds those who ask beside them.
 __all__ = [
@@ -65,7 +63,7 @@ __all__ = [
 A = TypeVar("A", bound=Aggregate)
 T = TypeVar("T")
 ATTEMPTS_MAX: Final = 8
-IDEMPOTENCY_KEY_LENGTH_MAX: Final = 255
+IDEMPOTENCY_KEY_LENGTH_MAX: Final = KEY_LENGTH_MAX
 IN_PROGRESS_S_MAX: Final = 5.0
 
 
@@ -239,13 +237,14 @@ class Pipeline:
             command.permission(actor)
             require_storable(request)
             keyed = command.takes_key and idempotency_key is not None
-            command_id = self._command_id(command, actor, idempotency_key if keyed else None)
+            digest = request_digest(request, key=self._ports.digest_key) if keyed else b""
+            command_id = self._command_id(command, actor, idempotency_key if keyed else None, digest)
             execution = _Execution(
                 request,
                 command,
                 actor,
                 command_id,
-                request_digest(request, key=self._ports.digest_key) if keyed else b"",
+                digest,
                 correlation_id or command_id,
                 causation_id,
                 correlations or {},
@@ -352,15 +351,13 @@ class Pipeline:
             raise result.refusal
         return Outcome(execution.command_id, subject_id, version, False, heads, aggregate, result.secret)
 
-    def _command_id(self, command: Command, actor: Actor, key: str | None) -> UUID:
+    def _command_id(self, command: Command, actor: Actor, key: str | None, digest: bytes) -> UUID:
         if key is None:
             return self._ports.ids.new()
-        if not 1 <= len(key) <= IDEMPOTENCY_KEY_LENGTH_MAX:
-            raise Invalid(
-                f"the idempotency key has {len(key)} characters; give 1 to {IDEMPOTENCY_KEY_LENGTH_MAX}.",
-                field=("idempotencyKey",),
-            )
-        return uuid5(NAMESPACE, json.dumps([actor.name, command.name, key]))
+        if actor != ANONYMOUS:
+            return command_id_of(actor.name, command.name, key)
+        digest_key = self._ports.digest_key
+        return anonymous_command_id(command.name, key, address=actor.address, digest=digest, digest_key=digest_key)
 
 
 def replay(stored: StoredCommand, digest: bytes) -> Outcome:

@@ -20,6 +20,7 @@ from api.graphql.product_search import ProductFilter, ProductOrder, ProductSearc
 from api.graphql.receipts import Answer, Receipt, UserError, answered
 from api.graphql.resolvers import resolver
 from api.graphql.scalars import ConsistencyToken
+from api.graphql.visibility import Publication, may_see_product
 from commands.catalogue import AddProduct, PublishProduct, RepriceProduct, UpdateProduct, WithdrawProduct
 from commands.doors import PLAIN, Door
 from commands.handling import anyone
@@ -63,12 +64,18 @@ class Product(Node):
             row = await row_then(info.context, STOCK, item_id, self.then)
         return StockItem.of(row) if row else None
 
-    @resolver("What happened to it, oldest first. Who did it is told to STAFF.")
+    @resolver("What happened to it while it was published, oldest first. Who did it, and its drafts, are for STAFF.")
     async def history(self, info: Info, first: int | None = HISTORY_ENTRIES) -> list[HistoryEntry]:
         """From the log, never late."""
         staff = info.context.actor.is_staff
         return await history(
-            info.context, UUID(self.id), first, usual=HISTORY_ENTRIES, with_actor=staff, until=self.then
+            info.context,
+            UUID(self.id),
+            first,
+            usual=HISTORY_ENTRIES,
+            with_actor=staff,
+            until=self.then,
+            shows=(lambda _: True) if staff else Publication().shows,
         )
 
     @classmethod
@@ -214,11 +221,6 @@ def parsed_product_id(text: str) -> ProductId:
 def parsed_category_ids(texts: list[strawberry.ID]) -> tuple[CategoryId, ...]:
     """Raises NotFound for what cannot be an id."""
     return tuple(CategoryId(required_id(text, what="category", field="categoryIds")) for text in texts)
-
-
-def may_see_product(context: RequestContext, row: ProductRow) -> bool:
-    """What is not published is shown to STAFF alone."""
-    return row.published or context.actor.is_staff
 
 
 async def product_by_id(context: RequestContext, row_id: UUID) -> Product | None:

@@ -29,8 +29,9 @@ from api.cached_answers import Asked
 from api.client_address import UNKNOWN, client_address, networks
 from api.graphql.allowance import Allowance
 from api.graphql.consistency import Freshness
+from api.graphql.gate import OPEN, Gate
 from api.graphql.loading import Loader
-from api.security import caller_of
+from api.security import caller_of, from_address
 from commands.handling import ANONYMOUS, Actor
 from commands.security_events import SecurityEvent
 from domain.disclosure import PersonalField
@@ -64,6 +65,7 @@ class RequestContext(BaseContext):
         allowance: Allowance | None = None,
         correlation_id: UUID | None = None,
         refusal: Exception | None = None,
+        gate: Gate = OPEN,
     ) -> None:
         super().__init__()
         self.kontor = kontor
@@ -74,6 +76,7 @@ class RequestContext(BaseContext):
         self.address = address
         self.session_id = session_id
         self.refusal = refusal
+        self.gate = gate
         self.correlation_id = correlation_id
         self.allowance = allowance
         self.charge: object = None  # what the operation was charged with, or why it was not; see `api.graphql.limits`
@@ -173,7 +176,7 @@ async def request_context(connection: HTTPConnection) -> RequestContext:
         refusal = error
     context = RequestContext(
         kontor,
-        actor=actor,
+        actor=from_address(actor, address),
         freshness=freshness,
         idempotency_key=headers.get("idempotency-key"),
         user_agent=headers.get("user-agent", ""),
@@ -182,6 +185,7 @@ async def request_context(connection: HTTPConnection) -> RequestContext:
         allowance=Allowance.of(kontor, actor, address),
         correlation_id=correlation_of(connection),
         refusal=refusal,
+        gate=connection.app.state.gate,
     )
     context.asked = connection.scope.get("state", {}).get("asked")
     return context

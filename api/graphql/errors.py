@@ -51,7 +51,7 @@ _SUGGESTION: Final = re.compile(r" Did you mean .*", re.DOTALL)
 _BUSY: Final = "The database is busy or away; try again in a moment."
 
 
-def formatted(errors: Sequence[GraphQLError], *, suggestions: bool = True) -> list[Any]:
+def formatted(errors: Sequence[GraphQLError], *, suggestions: bool) -> list[Any]:
     """The errors of one answer; an unexpected one is logged whole and told only as an id. `suggestions` are what the
     schema has instead: without them nobody learns a schema by asking for what is almost there."""
     told = [{**error.formatted, **_public(error)} for error in errors]

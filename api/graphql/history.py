@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -21,6 +22,7 @@ from domain import AUDIENCES, may_read, readable_fields
 from domain.audience import Audience
 
 HISTORY_ENTRIES_MAX: Final = 1_000
+LOOKS_MAX: Final = 20  # at as many events as are asked for, where some are not shown
 _MAPPER: Final = EventMapper()
 
 
@@ -82,13 +84,17 @@ async def history(
     usual: int,
     with_actor: bool,
     until: int | None = None,
+    shows: Callable[[LogRecord], bool] = lambda _: True,
 ) -> list[HistoryEntry]:
-    """The first events of the aggregate, up to the position `until`. Raises Invalid outside 1 to
-    HISTORY_ENTRIES_MAX."""
+    """The first events of the aggregate that the actor may read, up to the position `until`. `shows` is asked of each
+    event in turn. Raises Invalid outside 1 to HISTORY_ENTRIES_MAX."""
     limit = page_size(first, most=HISTORY_ENTRIES_MAX, usual=usual)
-    records = await context.kontor.log.of_aggregate(aggregate_id, limit=limit)
-    return [
-        HistoryEntry.of(record, context.actor, with_actor=with_actor)
-        for record in records
-        if (until is None or record.position <= until) and is_shown(record, context.actor)
-    ]
+    shown, seen = list[LogRecord](), -1
+    for _ in range(LOOKS_MAX):
+        records = await context.kontor.log.of_aggregate(aggregate_id, limit=limit, after_version=seen)
+        wanted = [record for record in records if until is None or record.position <= until]
+        shown += [record for record in wanted if shows(record) and is_shown(record, context.actor)]
+        if len(wanted) < limit or len(shown) >= limit:
+            break
+        seen = records[-1].version
+    return [HistoryEntry.of(record, context.actor, with_actor=with_actor) for record in shown[:limit]]

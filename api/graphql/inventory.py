@@ -12,12 +12,13 @@ from api.graphql.past import Past
 from api.graphql.receipts import Answer, Receipt, UserError, answered
 from api.graphql.resolvers import resolver
 from api.graphql.scalars import ConsistencyToken
+from api.graphql.visibility import seen_stock, stock_in
 from commands.doors import Door
 from commands.handling import anyone
 from commands.inventory import AdjustStock, ReceiveStock
 from domain import inventory as domain
 from domain.identity import stock_item_id
-from projections.inventory import STOCK, StockRow
+from projections.inventory import StockRow
 
 
 @strawberry.type(description="How many units of a SKU there are.")
@@ -91,9 +92,9 @@ class AdjustStockInput:
 async def stock_row(
     context: RequestContext, *, sku: str, consistent_with: ConsistencyToken | None = None
 ) -> StockRow | None:
-    """None for a SKU without stock."""
+    """None for a SKU without stock, and for one whose product is not the actor's to see."""
     context.freshness.require(consistent_with)
-    return await context.stock.load(stock_item_id(sku.strip()))
+    return await seen_stock(context, await context.stock.load(stock_item_id(sku.strip())))
 
 
 @strawberry.type
@@ -114,7 +115,7 @@ class InventoryQuery:
             return StockItem.of(row) if row else None
         context.freshness.require(consistent_with)
         past = await Past.asked(context, as_of, at_version)
-        row = await past.row(context, STOCK, stock_item_id(sku.strip())) if past else None
+        row = await stock_in(context, past, sku.strip()) if past else None
         return StockItem.of(row) if row else None
 
 

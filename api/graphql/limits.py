@@ -147,9 +147,9 @@ async def charged(allowance: Allowance, requested: int, points: int) -> Charge:
 
 
 @asynccontextmanager
-async def time_limit(context: RequestContext) -> AsyncIterator[None]:
-    """Cancels what is within after the allowance's time. Raises GraphQLError with the code TIMEOUT then."""
-    most_s = context.allowance.timeout_s if context.allowance else None
+async def time_limit(allowance: Allowance | None) -> AsyncIterator[None]:
+    """Cancels what is within after the allowance's time. Raises TimeLimitExceeded, with the code TIMEOUT, then."""
+    most_s = allowance.timeout_s if allowance else None
     try:
         async with asyncio.timeout(most_s) as limit:
             yield
@@ -197,7 +197,7 @@ class Limits(SchemaExtension):
         except CostLimitExceeded as refused:
             self._charge = refused.charge
             raise
-        async with time_limit(self.execution_context.context):
+        async with time_limit(self.execution_context.context.allowance):
             yield
 
     def _parsed(self) -> Document:

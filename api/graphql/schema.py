@@ -43,6 +43,7 @@ from api.graphql.sockets import OverSocket, told
 from api.graphql.subscriptions import Subscription
 from api.graphql.users import UsersMutation, UsersQuery, user_by_id
 from api.graphql.views import ViewsQuery
+from api.graphql.visibility import seen_stock
 from api.graphql.webhooks import WebhooksMutation, WebhooksQuery, webhook_endpoint_by_id
 from commands.doors import PLAIN
 from commands.handling import anyone
@@ -92,18 +93,22 @@ class Mutation(
 
 
 async def _stock_item_by_id(context: RequestContext, item_id: Any) -> StockItem | None:
-    row = await context.stock.load(item_id)
+    row = await seen_stock(context, await context.stock.load(item_id))
     return StockItem.of(row) if row else None
 
 
-class Gate(SchemaExtension):
-    """Refuses what the request's headers make impossible to serve, and reports how fresh the answer is."""
+class AtTheGate(SchemaExtension):
+    """Lets in what the gate lets in, and nothing that the request's headers make impossible to serve; reports how fresh
+    the answer is."""
 
     def on_operation(self) -> Iterator[None]:
-        """Raises the context's refusal before anything is parsed, and a query's when all of it was read."""
-        context: RequestContext = self.execution_context.context
+        """Raises the context's refusal and the gate's before anything is parsed, and a query's when all of it was
+        read."""
+        execution = self.execution_context
+        context: RequestContext = execution.context
         if context.refusal is not None:
             raise context.refusal
+        execution.query = context.gate.document(execution.query, execution.operation_extensions)
         yield
         refused = context.freshness.refused()
         if refused is not None and self.execution_context.operation_type is OperationType.QUERY:
@@ -157,6 +162,6 @@ schema: Final = KontorSchema(
     mutation=Mutation,
     subscription=Subscription,
     config=StrawberryConfig(scalar_map=SCALARS, disable_field_suggestions=False),
-    extensions=[Gate, OverSocket, Limits],
+    extensions=[AtTheGate, OverSocket, Limits],
 )
 require_doors(schema._schema)

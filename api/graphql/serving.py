@@ -9,19 +9,27 @@ import msgspec
 from cross_web import HTTPException
 from fastapi import Request, Response
 from fastapi.responses import PlainTextResponse
-from graphql import GraphQLError
 from starlette.status import HTTP_200_OK
 from strawberry.http import GraphQLHTTPResponse, GraphQLRequestData
 from strawberry.types import ExecutionResult
 
 from adapters.response_cache import Answer
+from adapters.strict_json import NotStrictJson, decoded
+from api.body_limit import BODY_BYTES_MAX
 from api.graphql import editor
 from api.graphql.compiled.answering import answer
 from api.graphql.context import RequestContext, request_context
-from api.graphql.errors import formatted
-from api.graphql.persisted import DOCUMENT, PersistedDocuments
+from api.graphql.gate import Gate
 from api.graphql.schema import schema
 from api.graphql.sockets import SocketRouter
+from api.rest.problems import not_json
+
+
+class NotJson(json.JSONDecodeError):
+    """What the library takes for no JSON, with what is wrong."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "", 0)
 
 
 class KontorRouter(SocketRouter):
@@ -41,6 +49,8 @@ class KontorRouter(SocketRouter):
         try:
             answered: Response = await self.run(request=request, context=context, root_value=None)
         except HTTPException as error:
+            if isinstance(error.__cause__, NotJson):
+                return not_json(error.__cause__.msg)
             return PlainTextResponse(error.reason, status_code=error.status_code)
         if context.asked is not None and context.may_be_kept is not None and answered.status_code == HTTP_200_OK:
             made = Answer.of(bytes(answered.body), answered.headers["content-type"].encode())
@@ -59,15 +69,12 @@ class KontorRouter(SocketRouter):
         request_data: GraphQLRequestData,
     ) -> ExecutionResult:
         """Executes the document that the request means, which it may only name: by the compiled path where it can,
-        else by Strawberry."""
-        documents: PersistedDocuments = request.app.state.documents
-        try:
-            request_data.query = documents.text_of(request_data.query, request_data.extensions)
-        except GraphQLError as refused:
-            context.refusal, request_data.query = refused, DOCUMENT
+        else by Strawberry. Both ask the gate."""
         asked = request_data
-        if request_adapter.method == "POST" and asked.protocol == "http" and asked.query:
-            answered = await answer(schema, context, asked.query, asked.variables, asked.operation_name)
+        if request_adapter.method == "POST" and asked.protocol == "http":
+            answered = await answer(
+                schema, context, asked.query, asked.variables, asked.operation_name, asked.extensions
+            )
             if answered is not None:
                 return answered
         return await super().execute_single(request, request_adapter, sub_response, context, root_value, request_data)
@@ -76,21 +83,21 @@ class KontorRouter(SocketRouter):
         """The answer; see `api.graphql.errors` for what of an error is told."""
         answered: GraphQLHTTPResponse = {"data": result.data}
         if result.errors:
-            answered["errors"] = formatted(result.errors, suggestions=request.app.state.development)
+            gate: Gate = request.app.state.gate
+            answered["errors"] = gate.told(result.errors)
         if result.extensions:
             answered["extensions"] = result.extensions
         return answered
 
     def decode_json(self, data: str | bytes) -> object:
-        """Refuses what is not JSON, and half surrogate pairs, which nothing behind could store."""
+        """The object. Raises NotJson for what `adapters.strict_json` refuses, and for an operation's name that is no
+        text."""
         try:
-            read = msgspec.json.decode(data)
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            # What the library turns into a 400.
-            raise json.JSONDecodeError(str(error), "", 0) from None
-        name = read.get("operationName") if isinstance(read, dict) else None
-        if not isinstance(read, dict | list) or not isinstance(name, str | None):
-            raise json.JSONDecodeError("no request of GraphQL", "", 0)
+            read = decoded(data, bytes_max=BODY_BYTES_MAX)
+        except NotStrictJson as refused:
+            raise NotJson(str(refused)) from None
+        if not isinstance(read.get("operationName"), str | None):
+            raise NotJson("operationName is not a text.")
         return read
 
     def encode_json(self, data: object) -> str | bytes:

@@ -28,7 +28,11 @@ from strawberry.http import exceptions
 from strawberry.schema import BaseSchema
 from strawberry.subscriptions import GRAPHQL_TRANSPORT_WS_PROTOCOL
 from strawberry.subscriptions.protocols.graphql_transport_ws.handlers import BaseGraphQLTransportWSHandler
-from strawberry.subscriptions.protocols.graphql_transport_ws.types import ConnectionInitMessage, Message
+from strawberry.subscriptions.protocols.graphql_transport_ws.types import (
+    ConnectionInitMessage,
+    Message,
+    SubscribeMessage,
+)
 from strawberry.types.execution import PreExecutionError
 from strawberry.types.graphql import OperationType
 from strawberry.types.unset import UNSET
@@ -40,7 +44,8 @@ from api.client_address import counted_networks
 from api.graphql.allowance import Allowance
 from api.graphql.consistency import Freshness
 from api.graphql.context import RequestContext
-from api.graphql.errors import formatted
+from api.graphql.gate import Gate
+from api.graphql.limits import REFUSED, charged
 from api.security import caller_of
 from domain.errors import Invalid, Unauthenticated
 
@@ -112,6 +117,24 @@ class SubscriptionHandler(BaseGraphQLTransportWSHandler[RequestContext, None]):
         claims = self.context.claims
         if self.connection_acknowledged and claims is not None and self._expiry is None:
             self._expiry = asyncio.create_task(self._close_after(claims), name="socket-expiry")
+
+    async def handle_subscribe(self, message: SubscribeMessage) -> None:
+        """Follows the document that the message means, which it may only name."""
+        payload: Any = message["payload"]
+        if self.connection_acknowledged:
+            try:
+                payload["query"] = self.context.gate.document(payload.get("query"), payload.get("extensions"))
+            except GraphQLError as refused:
+                await self._refuse(message["id"], refused)
+                return
+        await super().handle_subscribe(message)
+
+    async def _refuse(self, operation_id: str, refused: GraphQLError) -> None:
+        """As over HTTP, a refusal takes a point."""
+        if self.context.allowance is not None:
+            await charged(self.context.allowance, 0, REFUSED)
+        told = [error.formatted for error in public([refused], self.context.gate)]
+        await self.send_message({"id": operation_id, "type": "error", "payload": told})
 
     async def shutdown(self) -> None:
         """Ends every subscription and waits for that."""
@@ -205,6 +228,7 @@ class SocketRouter(GraphQLRouter[RequestContext, None]):
             raise ConnectionRejectionError from error
         # What else the handshake's headers asked for is about one request, which this is not.
         context.refusal, context.freshness = None, Freshness(kontor.positions, kontor.reads)
+        context.allowance = Allowance.of(kontor, context.actor, context.address)
         context.over_socket = True
         return UNSET
 
@@ -230,13 +254,13 @@ async def told(results: AsyncGenerator[Any, None], context: RequestContext) -> A
         async with aclosing(results):
             async for result in results:
                 if (refused := await _refused(context)) is not None:
-                    yield ExecutionResult(data=None, errors=_public([refused]))
+                    yield ExecutionResult(data=None, errors=public([refused], context.gate))
                     return
                 if result.errors:
-                    result.errors = _public(result.errors)
+                    result.errors = public(result.errors, context.gate)
                 yield result
     except GraphQLError as error:
-        yield PreExecutionError(data=None, errors=_public([error]))
+        yield PreExecutionError(data=None, errors=public([error], context.gate))
 
 
 async def _refused(context: RequestContext) -> GraphQLError | None:
@@ -257,10 +281,11 @@ async def _refused(context: RequestContext) -> GraphQLError | None:
         return None
 
 
-def _public(errors: list[GraphQLError]) -> list[GraphQLError]:
+def public(errors: list[GraphQLError], gate: Gate) -> list[GraphQLError]:
+    """The errors with what of them may be told."""
     return [
-        GraphQLError(public["message"], nodes=error.nodes, path=error.path, extensions=public["extensions"])
-        for error, public in zip(errors, formatted(errors), strict=True)
+        GraphQLError(told["message"], nodes=error.nodes, path=error.path, extensions=told["extensions"])
+        for error, told in zip(errors, gate.told(errors), strict=True)
     ]
 
 
@@ -273,9 +298,10 @@ def is_message(message: object) -> bool:
         isinstance(operation_id, str) and 1 <= len(operation_id) <= ID_LENGTH_MAX
     ):
         return False
-    return kind != "subscribe" or (
+    return kind != "subscribe" or bool(
         isinstance(payload, dict)
-        and isinstance(payload.get("query"), str)
+        and isinstance(payload.get("extensions"), dict | None)
+        and (isinstance(payload.get("query"), str) or (payload.get("extensions") and payload.get("query") is None))
         and isinstance(payload.get("variables"), dict | None)
         and isinstance(payload.get("operationName"), str | None)
     )

@@ -28,6 +28,7 @@ from api.graphql.item_meter import ItemMeter
 from api.graphql.orders import Order
 from api.graphql.resolvers import DOOR
 from api.graphql.scalars import Cursor
+from api.graphql.visibility import published_skus, seen_stock_of_page
 from commands.doors import Door
 from commands.handling import Actor, log_reader, signed_in
 from domain import inventory as stock_domain
@@ -132,8 +133,8 @@ class Subscription:
             async for record in changes:
                 if record.position > shown.get(record.aggregate_id, 0):
                     await meter.pay()
-                    ((changed, _),) = await _stock_items(context, [record.aggregate_id])
-                    yield StockChange(cursor=_cursor(record.position), stock_item=changed)
+                    for changed, _ in await _stock_items(context, [record.aggregate_id]):
+                        yield StockChange(cursor=_cursor(record.position), stock_item=changed)
 
     @subscription("The log, from now on or after `since`; for STAFF, ANALYST and INTEGRATOR.", door=FOLLOWED)
     async def events(
@@ -202,13 +203,12 @@ async def _order(context: RequestContext, order_id: UUID) -> tuple[orders_domain
 
 
 async def _stock_items(context: RequestContext, ids: Iterable[UUID]) -> list[tuple[StockItem, int]]:
-    """Those that exist, as the log has them, each with the position of its last event."""
+    """Those that exist and whose products the actor may see, as the log has them, each with the position of its last
+    event."""
     loaded = await _patiently(lambda: context.kontor.store.load(list(ids)))
-    return [
-        (StockItem.of_aggregate(item), head.position)
-        for item, head in loaded.values()
-        if isinstance(item, stock_domain.StockItem)
-    ]
+    found = [(item, head) for item, head in loaded.values() if isinstance(item, stock_domain.StockItem)]
+    shown = await _patiently(lambda: published_skus(context, [item.sku for item, _ in found]))
+    return [(StockItem.of_aggregate(item), head.position) for item, head in found if item.sku in shown]
 
 
 async def _present_stock(context: RequestContext, ids: frozenset[UUID] | None) -> AsyncIterator[tuple[StockItem, int]]:
@@ -219,7 +219,7 @@ async def _present_stock(context: RequestContext, ids: frozenset[UUID] | None) -
         return
     after = UUID(int=0)
     while rows := await context.kontor.reads.where(STOCK, SQL("id > %s ORDER BY id LIMIT %s"), [after, PAGE_ROWS]):
-        for row in rows:
+        for row in await seen_stock_of_page(context, rows):
             yield StockItem.of(row), row.position
         after = rows[-1].id
 

@@ -11,7 +11,6 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Request, Response
-from fastapi.routing import APIRoute
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
@@ -24,10 +23,12 @@ from api.answer_headers import correlation_of
 from api.client_address import client_address, networks
 from api.graphql.allowance import Allowance
 from api.graphql.cost import MUTATION
+from api.graphql.limits import time_limit
 from api.internal_port import internal_only
 from api.rest import problems
 from api.rest.forms import PUBLIC, command_of, form_of, json_schema
-from api.security import access_token_for, caller_of
+from api.rest.strict_bodies import StrictRoute
+from api.security import access_token_for, caller_of, from_address
 from api.throttling import throttled
 from commands.handling import ANONYMOUS, Command, Outcome
 from commands.sessions import SignIn
@@ -39,7 +40,7 @@ INTERNAL: Final = [Depends(internal_only)]  # what there is tells who attacks wh
 LOOK = 1  # points of what is no command: the table of contents, a schema
 
 
-class Counted(APIRoute):
+class Counted(StrictRoute):
     """Takes the points of a request before anything of it is looked at, whether it fits its schema or not."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -125,10 +126,12 @@ def _endpoint(command: Command) -> Callable[..., Coroutine[Any, Any, Receipt]]:
         kontor: Kontor = request.app.state.kontor
         address = client_address(request, networks(kontor.settings.trusted_proxies))
         asked_from(address)
-        actor, session_id, _ = await caller_of(authorization, kontor)
+        caller, session_id, _ = await caller_of(authorization, kontor)
         asked_from(address, session_id)
+        actor = from_address(caller, address)
         wanted = command_of(command.request, body)
-        async with throttled(kontor, wanted, actor=actor, address=address):
+        allowance = Allowance.of(kontor, actor, address)
+        async with time_limit(allowance), throttled(kontor, wanted, actor=actor, address=address):
             outcome = await kontor.pipeline.execute(
                 wanted, actor=actor, idempotency_key=idempotency_key, correlation_id=correlation_of(request)
             )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -21,7 +21,9 @@ from fastapi.responses import JSONResponse, Response
 from adapters.payment_gateway import BadSignature, verify_signature
 from adapters.provider_news import plan_look
 from adapters.security_log import asked_from, tell
+from adapters.strict_json import NotStrictJson, decoded_as
 from adapters.wiring import Kontor
+from api.body_limit import BODY_BYTES_MAX
 from api.client_address import client_address, networks
 from api.rest.problems import problem
 from api.throttling import sought
@@ -78,7 +80,7 @@ class _Told(msgspec.Struct):
 class _Envelope(msgspec.Struct):
     id: str
     type: str
-    data: msgspec.Raw
+    data: dict[str, Any]
 
 
 class _Data(msgspec.Struct):
@@ -107,11 +109,11 @@ async def webhook(request: Request) -> Response:
         log.warning("payment_webhook_unsigned", problem=unsigned)
         return problem(400, "BAD_SIGNATURE", unsigned)
     try:
-        event = msgspec.json.decode(body, type=_Envelope)
+        event = decoded_as(_Envelope, body, bytes_max=BODY_BYTES_MAX)
         if event.type not in _MOVED:
             return _taken("ignored")
-        told = msgspec.json.decode(event.data, type=_Data).object
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        told = msgspec.convert(event.data, _Data).object
+    except (NotStrictJson, msgspec.ValidationError) as error:
         log.error("payment_webhook_unreadable", problem=str(error))
         return problem(400, "INVALID", f"This is no event of the provider's as we know them: {error}")
     return await _handled(kontor, event, told)

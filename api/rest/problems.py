@@ -19,7 +19,9 @@ from starlette.exceptions import HTTPException
 
 from adapters.event_codec import WrittenByNewerCode
 from adapters.group_commit import StoreUnavailable
+from adapters.strict_json import NotStrictJson
 from adapters.void_tokens import TokensUnchecked
+from api.graphql.limits import TimeLimitExceeded
 from commands.ports import Overloaded
 from domain.errors import DomainError, Forbidden, RateLimited, Unauthenticated
 
@@ -93,6 +95,11 @@ def problem(status: int, code: str, detail: str, *, retry_after_s: float = RETRY
     return JSONResponse(body, status_code=status, headers=headers, media_type="application/problem+json")
 
 
+def not_json(reason: str) -> JSONResponse:
+    """A body that `adapters.strict_json` refuses, the same at every door; GraphQL's clients look for `errors`."""
+    return problem(400, "BAD_REQUEST", reason, errors=[{"message": reason, "extensions": {"code": "BAD_REQUEST"}}])
+
+
 def invalid_fields(errors: Sequence[Any]) -> JSONResponse:
     """Input that is not what the schema says; the values are not repeated, they may be secrets."""
     fields = [
@@ -115,6 +122,9 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)
         return invalid_fields(error.errors())
 
+    async def no_json(_: Request, error: Exception) -> JSONResponse:
+        return not_json(str(error))
+
     async def unauthenticated(_: Request, error: Exception) -> JSONResponse:
         answer = problem(401, "UNAUTHENTICATED", str(error))
         answer.headers["WWW-Authenticate"] = "Bearer"
@@ -126,6 +136,10 @@ def install(app: FastAPI) -> None:
     async def spent(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, CostLimitReached)
         return problem(429, "COST_LIMIT_EXCEEDED", str(error), retry_after_s=error.retry_after_s)
+
+    async def given_up(_: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, TimeLimitExceeded)
+        return problem(503, "TIMEOUT", error.message)
 
     async def unavailable(_: Request, error: Exception) -> JSONResponse:
         log.warning("unavailable", error=repr(error))
@@ -139,14 +153,18 @@ def install(app: FastAPI) -> None:
 
     async def by_the_framework(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, HTTPException)
+        if isinstance(error.__cause__, NotStrictJson):
+            return not_json(str(error.__cause__))
         return problem(error.status_code, HTTPStatus(error.status_code).name, str(error.detail))
 
     app.add_exception_handler(HTTPException, by_the_framework)
     app.add_exception_handler(DomainError, refused)
+    app.add_exception_handler(NotStrictJson, no_json)
     app.add_exception_handler(RequestValidationError, malformed)
     app.add_exception_handler(Unauthenticated, unauthenticated)
     app.add_exception_handler(Forbidden, forbidden)
     app.add_exception_handler(CostLimitReached, spent)
+    app.add_exception_handler(TimeLimitExceeded, given_up)
     for kind in _UNAVAILABLE:
         app.add_exception_handler(kind, unavailable)
     app.add_exception_handler(Exception, unexpected)

@@ -25,7 +25,7 @@ from adapters.wiring import open_kontor
 from api.app import GRAPHQL_PATH, create_app
 from api.graphql.context import request_context
 from api.graphql.scalars import SCALARS
-from api.graphql.schema import Gate, Mutation, Query, schema
+from api.graphql.schema import AtTheGate, Mutation, Query, schema
 from api.graphql.serving import KontorRouter
 from api.graphql.sockets import SocketLimits, SocketRouter
 
@@ -72,7 +72,7 @@ def app_of(name: str, settings: Settings) -> Any:
         )
     else:
         config = StrawberryConfig(scalar_map=SCALARS)
-        plain = strawberry.Schema(query=Query, mutation=Mutation, config=config, extensions=[Gate])
+        plain = strawberry.Schema(query=Query, mutation=Mutation, config=config, extensions=[AtTheGate])
         router = GraphQLRouter(plain, path=GRAPHQL_PATH, graphql_ide=None, context_getter=request_context)
     other = FastAPI(lifespan=app.router.lifespan_context, docs_url=None, redoc_url=None, openapi_url=None)
     other.state.development = app.state.development

@@ -10,6 +10,7 @@ from adapters.wiring import Kontor
 from api.graphql.compiled.answering import answer
 from api.graphql.consistency import Freshness
 from api.graphql.context import RequestContext
+from api.graphql.gate import OPEN
 from api.graphql.schema import schema
 from api.graphql.serving import KontorRouter
 from api.graphql.sockets import SocketLimits
@@ -31,7 +32,7 @@ def context_of(kontor: Kontor, actor: Actor, token: str | None = None, *, fresh_
 
 async def sent(result: Any) -> bytes:
     """The answer as it would be sent."""
-    request: Any = SimpleNamespace(app=SimpleNamespace(state=SimpleNamespace(development=True)))
+    request: Any = SimpleNamespace(app=SimpleNamespace(state=SimpleNamespace(gate=OPEN)))
     body = ROUTER.encode_json(await ROUTER.process_result(request, result))
     assert isinstance(body, bytes)
     return _WAITED.sub(b'"waitedMs":0', body)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -42,17 +41,25 @@ async def followed(staff: Client, request: str, wanted: set[str]) -> list[Any]: 
             await asyncio.sleep(0.1)
 
 
+async def correlation_of(staff: Client, order_id: str, event_type: str) -> str:  # noqa: F811
+    """The request that this followed from."""
+    events = (await staff(EVENTS, a=order_id))["events"]["nodes"]
+    (found,) = [each["correlationId"] for each in events if each["type"] == event_type]
+    return str(found)
+
+
 async def test_all_that_follows_from_a_request_has_its_correlation(
     buyer: Client,  # noqa: F811
     staff: Client,  # noqa: F811
     sku: str,  # noqa: F811
 ) -> None:
-    placing, shipping = str(uuid4()), str(uuid4())
-    placed = (await buyer(PLACE, {"X-Request-Id": placing}, input=order_of(sku)))["placeOrder"]
+    placed = (await buyer(PLACE, input=order_of(sku)))["placeOrder"]
     order_id = placed["order"]["id"]
+    placing = await correlation_of(staff, order_id, "order.placed")
     assert (await settled(buyer, order_id))["status"] == "CONFIRMED"
     after_placing = await followed(staff, placing, PLACED)
-    assert (await staff(SHIP, {"X-Request-Id": shipping}, id=order_id))["shipOrder"]["ok"]
+    assert (await staff(SHIP, id=order_id))["shipOrder"]["ok"]
+    shipping = await correlation_of(staff, order_id, "order.shipped")
     after_shipping = await followed(staff, shipping, SHIPPED)
 
     assert {each["type"] for each in after_placing} == PLACED

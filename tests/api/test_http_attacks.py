@@ -149,12 +149,65 @@ async def test_a_sane_request_id_is_kept_and_any_other_replaced(api: Served, sen
 
 
 @pytest.mark.servers
-async def test_what_follows_from_a_request_has_its_id(api: Served) -> None:
-    request_id = str(uuid4())
-    document = """mutation { addProduct(input: {sku: "TRACED", name: "a", price: {amount: "1", currency: "GBP"}}) {
-      product { history { correlationId } } } }"""
-    answer = await api.ask(document, api.token(uuid4(), Role.STAFF), headers={"X-Request-Id": request_id})
-    assert answer["data"]["addProduct"]["product"]["history"] == [{"correlationId": request_id}]
+async def test_what_follows_from_a_request_has_its_id_unless_a_stranger_chose_it(api: Served) -> None:
+    assert await correlation(api, {}) == (True, None)
+    chosen = str(uuid4())
+    same, kept = await correlation(api, {"X-Request-Id": chosen})
+    assert (same, kept) == (False, chosen)
+    same, _ = await correlation(api, {"X-Request-Id": chosen, "X-Forwarded-For": "127.0.0.1"})
+    assert not same
+
+
+@pytest.mark.servers
+async def test_a_proxy_that_is_trusted_names_what_follows_from_a_request(stack: Stack) -> None:
+    async with installation_on(stack) as settings, served(settings, trusted_proxies="127.0.0.0/8") as api:
+        chosen = str(uuid4())
+        headers = {"X-Request-Id": chosen, "X-Forwarded-For": "192.0.2.1"}
+        assert await correlation(api, headers) == (True, chosen)
+
+
+async def correlation(api: Served, headers: dict[str, str]) -> tuple[bool, str | None]:
+    """Has what followed from a command, over both doors, the id that the answer tells? And the id, if it was sent."""
+    found = []
+    token = {"Authorization": f"Bearer {api.token(uuid4(), Role.STAFF)}"}
+    price = {"amount": "1", "currency": "GBP"}
+    document = """mutation($sku: String!) { addProduct(input: {sku: $sku, name: "a",
+      price: {amount: "1", currency: "GBP"}}) { product { history { correlationId } } } }"""
+    body = json.dumps({"query": document, "variables": {"sku": uuid4().hex}})
+    _, told, answer = await api.post("/graphql", body, headers | token)
+    ((event),) = answer["data"]["addProduct"]["product"]["history"]
+    found.append((event["correlationId"] == told["X-Request-Id"], told["X-Request-Id"]))
+    given = json.dumps({"sku": uuid4().hex, "name": "a", "price": price})
+    _, told, receipt = await api.post("/v1/commands/add-product", given, headers | token)
+    (record,) = await api.kontor.log.of_aggregate(UUID(receipt["aggregateId"]), limit=1)
+    found.append((str(record.correlation_id) == told["X-Request-Id"], told["X-Request-Id"]))
+    assert len({same for same, _ in found}) == 1, found
+    return found[0][0], headers.get("X-Request-Id") and found[0][1]
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("path", ["/graphql", "/v1/commands", "/v1/commands/no", "/healthz", "/readyz", "/nowhere"])
+async def test_no_answer_is_kept_by_anybody_unless_it_says_otherwise(api: Served, path: str) -> None:
+    for asked in (api.http.get(api.url + path), api.http.post(api.url + path, data=b"{")):
+        async with asked as answer:
+            assert answer.headers["Cache-Control"] == "no-store", (path, answer.status)
+            assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    async with api.http.get(f"{api.url}/.well-known/jwks.json") as answer:
+        assert answer.headers["Cache-Control"].startswith("public")
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("path", ["/graphql", "/v1/commands/add-product"])
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [("[" * 100_000, "nested"), ('{"a":1,"a":2}', "twice"), ('{"a":' + "9" * 30 + "}", "64 bits"), ("[1]", "object")],
+)
+async def test_a_body_that_is_no_strict_json_is_refused_alike_at_every_door(
+    api: Served, path: str, body: str, reason: str
+) -> None:
+    status, headers, told = await api.post(path, body, {"Authorization": f"Bearer {api.token(uuid4(), Role.STAFF)}"})
+    assert (status, headers["Content-Type"], told["code"]) == (400, "application/problem+json", "BAD_REQUEST")
+    assert reason in told["detail"] == told["errors"][0]["message"]
 
 
 async def test_the_log_has_the_id_and_https_answers_insist_on_it() -> None:

@@ -401,7 +401,18 @@ async def test_what_contradicts_the_record_is_taken_and_changes_nothing(shop: Sh
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{", b"[]", b'{"id":"evt_1"}', b'{"id":"e","type":"charge.refunded","data":{}}']
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"id":"evt_1"}',
+        b'{"id":"e","type":"charge.refunded","data":{}}',
+        b"[" * 100_000,
+        b'{"id":"e","type":"charge.refunded","data":' + b"[" * 99_000,
+        b'{"id":"e","id":"f","type":"a","data":{}}',
+    ],
+    ids=range(8),
 )
 async def test_a_signed_body_that_is_no_event_is_refused(shop: Shop, body: bytes) -> None:
     header = stripe.WebhookSignature.generate_signature_header(body.decode(), SECRET)

@@ -21,7 +21,7 @@ async def test_an_answer_is_json_of_its_length(anyone: Client) -> None:  # noqa:
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ("{", "Unable to parse request body as JSON"),
+        ("{", "This is not JSON: Input data was truncated."),
         ("{}", "No GraphQL query found in the request"),
         ('{"query": "query A { __typename }", "operationName": "B"}', 'Unknown operation named "B".'),
     ],
@@ -29,7 +29,7 @@ async def test_an_answer_is_json_of_its_length(anyone: Client) -> None:  # noqa:
 async def test_what_is_no_question_is_refused(anyone: Client, body: str, said: str) -> None:  # noqa: F811
     headers = {"content-type": JSON}
     async with anyone.http.post(f"{anyone.url}/graphql", data=body, headers=headers) as answer:
-        assert (answer.status, await answer.text()) == (400, said)
+        assert (answer.status, said in await answer.text()) == (400, True)
 
 
 async def test_only_a_post_asks(anyone: Client) -> None:  # noqa: F811

@@ -12,12 +12,13 @@ from adapters.memory import MemoryMeter, memory_ports
 from commands import handling
 from commands.catalogue import AddProduct
 from commands.doors import PLAIN
-from commands.handling import Command, Pipeline, Result, Work, anyone
+from commands.handling import ANONYMOUS, Command, Pipeline, Result, Work, anyone
 from commands.inventory import ReceiveStock
+from commands.users import RegisterUser
 from domain.catalogue import Product
-from domain.errors import BadCredentials, IdempotencyInProgress, IdempotencyPreviousFailed, NotFound
+from domain.errors import AlreadyExists, BadCredentials, IdempotencyInProgress, IdempotencyPreviousFailed, NotFound
 from tests.commands.test_handling import LateStore, racing
-from tests.given import GBP_2_55, NOW, SYSTEM, InMemory
+from tests.given import GBP_2_55, NOW, PASSWORD, SYSTEM, InMemory
 
 ADD_MUG = AddProduct(sku="MUG", name="Mug", price=GBP_2_55)
 
@@ -126,3 +127,17 @@ def test_a_field_left_at_its_default_does_not_change_what_a_key_stands_for() -> 
 
     assert digest(Older(sku="A")) == digest(Newer(sku="A"))
     assert digest(Newer(sku="A")) != digest(Newer(sku="A", reference="x")) != digest(Newer(sku="B", reference="x"))
+
+
+async def test_the_key_of_an_anonymous_caller_is_theirs_by_address_and_content() -> None:
+    kontor = InMemory()
+    here, there = (replace(ANONYMOUS, address=each) for each in ("192.0.2.1", "198.51.100.7"))
+    ada = RegisterUser(email="ada@example.com", name="Ada", password=PASSWORD)
+    bob = RegisterUser(email="bob@example.com", name="Bob", password=PASSWORD)
+    first = await kontor.execute(ada, here, key="k")
+    again = await kontor.execute(ada, here, key="k")
+    other = await kontor.execute(bob, here, key="k")
+    assert (first.replayed, again.replayed, other.replayed) == (False, True, False)
+    assert first.aggregate_id == again.aggregate_id != other.aggregate_id
+    with pytest.raises(AlreadyExists):  # executed, not answered with somebody else's receipt
+        await kontor.execute(ada, there, key="k")

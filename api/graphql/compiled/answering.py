@@ -49,13 +49,14 @@ class RootRefused(Exception):
 async def answer(
     schema: KontorSchema,
     context: RequestContext,
-    query: str,
+    query: str | None,
     variables: dict[str, Any] | None,
     operation_name: str | None,
+    extensions: dict[str, Any] | None = None,
 ) -> ExecutionResult | None:
     """The answer; None when the document is not one for this path, or could not be answered here. What was charged for
     it then is in the context, so that it is charged once."""
-    prepared = prepare(schema, context, query, variables, operation_name)
+    prepared = prepare(schema, context, query, variables, operation_name, extensions)
     if prepared is None:
         return None
     plan, values = prepared
@@ -69,7 +70,7 @@ async def answer(
     tried = context.tried()
     answered: ExecutionResult | None = None
     try:
-        async with time_limit(context):
+        async with time_limit(context.allowance):
             data = await _data(schema, tried, plan, values)
         if not tried.freshness.is_shaken:
             answered = ExecutionResult(data=data, errors=None, extensions=_extensions(tried))
@@ -91,16 +92,20 @@ async def answer(
 def prepare(
     schema: KontorSchema,
     context: RequestContext,
-    query: str,
+    query: str | None,
     variables: dict[str, Any] | None,
     operation_name: str | None,
+    extensions: dict[str, Any] | None = None,
 ) -> tuple[Plan, VariableValues] | None:
     """The plan of the operation and its variables; None for what the ordinary path answers, or refuses."""
     if context.refusal is not None:
         return None
     try:
-        checked_request(query, variables)
-        document = schema.documents.of(query)
+        text = context.gate.document(query, extensions)
+        if not text:
+            return None
+        checked_request(text, variables)
+        document = schema.documents.of(text)
         refuse_shape(document, introspection=may_introspect(context))
     except (GraphQLError, RecursionError):
         return None

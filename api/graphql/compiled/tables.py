@@ -13,7 +13,6 @@ from datetime import UTC
 from operator import attrgetter, itemgetter
 from typing import Any, Final
 
-from api.graphql.catalogue import may_see_product
 from api.graphql.categories import is_shown
 from api.graphql.context import RequestContext
 from api.graphql.cursors import Page
@@ -21,6 +20,7 @@ from api.graphql.loading import Loader
 from api.graphql.money import amount_text
 from api.graphql.scalars import serialized_moment
 from api.graphql.users import ERASED
+from api.graphql.visibility import may_see_product
 from domain.disclosure import PersonalField
 from domain.identity import OrderId, payment_id, stock_item_id
 from domain.orders import OrderStatus
