@@ -75,7 +75,7 @@ class Product(Node):
             usual=HISTORY_ENTRIES,
             with_actor=staff,
             until=self.then,
-            shows=(lambda _: True) if staff else Publication().shows,
+            shows=None if staff else Publication().shows,
         )
 
     @classmethod

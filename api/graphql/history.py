@@ -22,7 +22,8 @@ from domain import AUDIENCES, may_read, readable_fields
 from domain.audience import Audience
 
 HISTORY_ENTRIES_MAX: Final = 1_000
-LOOKS_MAX: Final = 20  # at as many events as are asked for, where some are not shown
+LOOKS_MAX: Final = 10  # at so many events each, where some are not shown
+LOOK_EVENTS: Final = 200
 _MAPPER: Final = EventMapper()
 
 
@@ -84,17 +85,19 @@ async def history(
     usual: int,
     with_actor: bool,
     until: int | None = None,
-    shows: Callable[[LogRecord], bool] = lambda _: True,
+    shows: Callable[[LogRecord], bool] | None = None,
 ) -> list[HistoryEntry]:
     """The first events of the aggregate that the actor may read, up to the position `until`. `shows` is asked of each
-    event in turn. Raises Invalid outside 1 to HISTORY_ENTRIES_MAX."""
+    event in turn; then what stands behind the first LOOKS_MAX reads is not found. Raises Invalid outside 1 to
+    HISTORY_ENTRIES_MAX."""
     limit = page_size(first, most=HISTORY_ENTRIES_MAX, usual=usual)
+    page = limit if shows is None else max(limit, LOOK_EVENTS)
     shown, seen = list[LogRecord](), -1
     for _ in range(LOOKS_MAX):
-        records = await context.kontor.log.of_aggregate(aggregate_id, limit=limit, after_version=seen)
+        records = await context.kontor.log.of_aggregate(aggregate_id, limit=page, after_version=seen)
         wanted = [record for record in records if until is None or record.position <= until]
-        shown += [record for record in wanted if shows(record) and is_shown(record, context.actor)]
-        if len(wanted) < limit or len(shown) >= limit:
+        shown += [record for record in wanted if (shows is None or shows(record)) and is_shown(record, context.actor)]
+        if len(wanted) < page or len(shown) >= limit:
             break
         seen = records[-1].version
     return [HistoryEntry.of(record, context.actor, with_actor=with_actor) for record in shown[:limit]]
