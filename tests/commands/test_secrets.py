@@ -14,7 +14,7 @@ from commands.requests import request_digest
 from commands.sessions import SignIn
 from commands.users import RegisterUser
 from domain.errors import BadCredentials, IdempotencyKeyMismatch
-from tests.given import PASSWORD, InMemory
+from tests.given import CUSTOMER, PASSWORD, InMemory
 
 ADA = {"email": "ada@example.com", "name": "Ada"}
 
@@ -30,13 +30,13 @@ def test_who_has_the_digest_and_its_key_cannot_try_passwords() -> None:
 
 async def test_a_key_tells_other_content_but_not_another_password() -> None:
     kontor = InMemory()
-    first = await kontor.execute(RegisterUser(**ADA, password=PASSWORD), ANONYMOUS, key="k")
-    again = await kontor.execute(RegisterUser(**ADA, password="another horse battery"), ANONYMOUS, key="k")
+    first = await kontor.execute(RegisterUser(**ADA, password=PASSWORD), CUSTOMER, key="k")
+    again = await kontor.execute(RegisterUser(**ADA, password="another horse battery"), CUSTOMER, key="k")
     assert (again.replayed, again.aggregate_id) == (True, first.aggregate_id)
     with pytest.raises(BadCredentials):  # what was set is the first one
         await kontor.execute(SignIn(email=ADA["email"], password="another horse battery"), ANONYMOUS)
     with pytest.raises(IdempotencyKeyMismatch):
-        await kontor.execute(RegisterUser(**ADA | {"name": "Bob"}, password=PASSWORD), ANONYMOUS, key="k")
+        await kontor.execute(RegisterUser(**ADA | {"name": "Bob"}, password=PASSWORD), CUSTOMER, key="k")
 
 
 async def test_a_sign_in_ignores_a_key_so_that_no_password_is_answered_with_the_result_of_another() -> None:
