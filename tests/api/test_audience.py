@@ -82,7 +82,7 @@ async def paged(kontor: Kontor, actor: Actor, size: int, **given: Any) -> list[d
 async def test_by_correlation_no_more_is_shown(kontor: Kontor) -> None:
     await some_security(kontor)
     correlations = {each["correlationId"]: each["type"] for each in await paged(kontor, STAFF, 100)}
-    (of_sign_in,) = [each for each, kind in correlations.items() if kind == "user.signed_in"]
+    (of_sign_in,) = [each for each, kind in correlations.items() if kind == "sign_in.succeeded"]
     assert await paged(kontor, INTEGRATOR, 10, c=of_sign_in) == []
     assert len(await paged(kontor, ADMIN, 10, c=of_sign_in)) == 1
 
