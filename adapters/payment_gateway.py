@@ -1,9 +1,8 @@
 """The payment provider: Stripe's PaymentIntents over HTTP, and the signatures of its webhooks.
 
 See `commands.ports.PaymentGateway` for what is promised. The provider's idempotency keys are `<key>:create`,
-`:capture`, `:cancel` and `:refund`. Authorising is one request, and so the first that comes with `<key>:create` decides
-for good whether this payment ever holds money: an authorisation makes an intent and confirms it, a cancellation makes
-one that is never confirmed. No secret is logged or told in an error.
+`:capture`, `:cancel` and `:refund`. Authorising is one request, and so the first with `<key>:create` decides for good
+whether money is ever held: an authorisation confirms the intent it makes, a cancellation never does. No secret is told.
 """
 
 from __future__ import annotations
