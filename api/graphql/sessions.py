@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -73,12 +72,6 @@ def signed_in_payload(
     return SignInPayload(ok=True, user_errors=[], tokens=tokens, user=User.of_aggregate(user))
 
 
-async def _end_reused(context: RequestContext, user_id: UUID, session_id: UUID) -> None:
-    """Access tokens of the session are void with this event, in every process."""
-    request = EndReusedSession(user_id=UserId(user_id), session_id=session_id)
-    await context.kontor.pipeline.execute(request, actor=ACTOR, correlation_id=context.correlation_id)
-
-
 @strawberry.type
 class SessionsQuery:
     @resolver("One's own sessions that have not ended, the last used first, 100 at most.", who=signed_in, door=PLAIN)
@@ -128,9 +121,13 @@ class SessionsMutation:
         context = info.context
         try:
             async with throttled(context.kontor, RefreshTokens(), actor=context.actor, address=context.address):
-                user_id, session_id, fresh = await context.kontor.sessions.rotate(
-                    refresh_token, reused=partial(_end_reused, context)
-                )
+
+                async def ended(whose: UUID, session: UUID) -> None:
+                    """With this event its access tokens are void in every process."""
+                    request = EndReusedSession(user_id=UserId(whose), session_id=session)
+                    await context.kontor.pipeline.execute(request, actor=ACTOR, correlation_id=context.correlation_id)
+
+                user_id, session_id, fresh = await context.kontor.sessions.rotate(refresh_token, reused=ended)
             user = (await context.kontor.store.load([user_id])).get(user_id, (None, None))[0]
             if not isinstance(user, domain.User) or user.erased:
                 raise BadCredentials("The account of this refresh token does not exist any more; register anew.")
