@@ -35,7 +35,7 @@ async def some_security(kontor: Kontor) -> Actor:
     email = f"{uuid4()}@example.com"
     made = await run(RegisterUser(email=email, name="Ines", password=PASSWORD), actor=SYSTEM)
     ines = Actor.user(made.aggregate_id, [Role.CUSTOMER, Role.INTEGRATOR])
-    await run(GrantRole(user_id=UserId(made.aggregate_id), role=Role.INTEGRATOR), actor=ADMIN)
+    await run(GrantRole(user_id=UserId(made.aggregate_id), role=Role.INTEGRATOR), actor=SYSTEM)
     await run(SignIn(email=email, password=PASSWORD), actor=Actor("anonymous"))
     with pytest.raises(DomainError):
         await run(SignIn(email=email, password="wrong " + PASSWORD), actor=Actor("anonymous"))

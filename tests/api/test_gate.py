@@ -39,6 +39,7 @@ from tests.conftest import Stack, installation_on
 from tests.given import STAFF
 
 pytestmark = pytest.mark.servers
+PAGE = "{{ products(first: {}) {{ nodes {{ id }} }} }}"
 ME, TICK = "{ me { id } }", "subscription { stockChanged { cursor } }"
 TRANSPORTS: Final = ("compiled", "ordinary", "websocket", "rest")
 # Rule -> the code with which a transport refuses, by what is sent; a text says why there is nothing to refuse.
@@ -47,18 +48,28 @@ NO_DOCUMENTS: Final = "REST takes no documents: its commands are those that are 
 
 @dataclass(frozen=True)
 class Sent:
-    """What breaks a rule: as a query, and as a subscription."""
+    """What breaks a rule: as a query of each kind, and as a subscription."""
 
-    query: str
+    compiled: str
+    ordinary: str  # `categories` is answered by Strawberry
     subscription: str
     code: str
 
 
 RULES: Final[dict[str, Sent]] = {
-    "persisted only": Sent("{ me { name } }", "subscription { events { type } }", "PERSISTED_QUERY_ONLY"),
-    "suggestions": Sent("{ prodct { id } }", "subscription { stockChange { cursor } }", "BAD_REQUEST"),
-    "depth": Sent("{ a " * 100, "subscription { a " * 100, "BAD_REQUEST"),
-    "cost": Sent(ME, TICK, "COST_LIMIT_EXCEEDED"),
+    "persisted only": Sent(
+        "{ me { name } }", "{ categories { id } }", "subscription { events { type } }", "PERSISTED_QUERY_ONLY"
+    ),
+    "suggestions": Sent(
+        "{ prodct { id } }", "{ categoris { id } }", "subscription { stockChange { cursor } }", "BAD_REQUEST"
+    ),
+    "depth": Sent("{ a " * 100, "{ categories " * 100, "subscription { a " * 100, "BAD_REQUEST"),
+    "cost": Sent(
+        PAGE.format(20),
+        "{ categories { id } products(first: 20) { nodes { id } } }",
+        'subscription { orderChanged(orderId: "x") { order { history(first: 20) { type } } } }',
+        "COST_LIMIT_EXCEEDED",
+    ),
 }
 CELLS: Final[dict[tuple[str, str], str | None]] = {
     (rule, transport): None for rule in RULES for transport in ("compiled", "ordinary", "websocket")
@@ -78,7 +89,7 @@ async def test_there_are_no_other_transports(kontor: Kontor) -> None:
     app = app_of(kontor, environment="production")
     served_at = {getattr(route, "path", None) for route in app.routes}
     known = {"/graphql", COMMANDS, "/v1/payments/stripe/webhook", "/.well-known/jwks.json", "/healthz", "/readyz"}
-    assert {path for path in served_at if path and not path.startswith(f"{COMMANDS}/")} <= known | {"/metrics"}
+    assert {path for path in served_at if path and not path.startswith(COMMANDS)} <= known | {"/metrics"}
 
 
 @pytest.fixture(scope="module")
@@ -100,21 +111,23 @@ async def test_every_rule_holds_over_every_transport(api: dict[str, Served], rul
     sent, running = RULES[rule], api[rule]
     token = running.token(uuid4(), Role.CUSTOMER)
     if rule == "cost":  # what was spent over one transport is spent over all
-        while "COST_LIMIT_EXCEEDED" not in str(await running.ask(ME, token)):
-            pass
+        assert "errors" not in await running.ask(PAGE.format(25), token)
     code, message = await OVER[transport](running, sent, token)
     assert code == sent.code, message
     assert "Did you mean" not in message
 
 
-async def over_http(running: Served, sent: Sent, token: str, *, more: str = "") -> tuple[str, str]:
-    (error,) = (await running.ask(sent.query + more, token))["errors"][:1]
-    return error["extensions"]["code"], error["message"]
+async def over_http(running: Served, sent: Sent, token: str) -> tuple[str, str]:
+    return refusal(await running.ask(sent.compiled, token))
 
 
 async def ordinarily(running: Served, sent: Sent, token: str) -> tuple[str, str]:
-    """A directive of the operation is left to Strawberry."""
-    return await over_http(running, sent, token, more=" query other { __typename }" if "{ a" not in sent.query else "")
+    return refusal(await running.ask(sent.ordinary, token))
+
+
+def refusal(answer: dict[str, Any]) -> tuple[str, str]:
+    (error,) = answer["errors"]
+    return error["extensions"]["code"], error["message"]
 
 
 async def over_websocket(running: Served, sent: Sent, token: str) -> tuple[str, str]:
@@ -138,7 +151,11 @@ async def over_websocket(running: Served, sent: Sent, token: str) -> tuple[str, 
 async def over_rest(running: Served, sent: Sent, token: str) -> tuple[str, str]:
     body = "[" * 100_000 if sent is RULES["depth"] else json.dumps({"email": "a@example.com"})
     path = f"{COMMANDS}/request-password-reset"
-    _, _, told = await running.post(path, body, {"Authorization": f"Bearer {token}"})
+    told: dict[str, str] = {}
+    for _ in range(5):  # on a busy machine some points may have come back
+        _, _, told = await running.post(path, body, {"Authorization": f"Bearer {token}"})
+        if "code" in told:
+            break
     return told["code"], told["detail"]
 
 
@@ -235,8 +252,8 @@ ROADS: Final[dict[str, Callable[[Catalogue], list[tuple[str, dict[str, Any]]]] |
         ("query($id: ID) { order(id: $id) { lines { product { sku name } } } }", {"id": str(given.order)}),
     ],
     "orders": lambda _: [("{ orders { nodes { lines { product { sku name } } } } }", {})],
-    "category": None, "categories": None, "me": None, "user": None, "users": None, "sessions": None, "sales": None,
-    "views": None, "webhookEndpoints": None,
+    "category": None, "categories": None, "me": None, "user": None, "users": None, "mySessions": None,
+    "views": None, "salesByDay": None, "webhookEndpoints": None,
     "events": None,  # of the log: for its readers, see `docs/guarantees.md`
 }  # fmt: skip
 
