@@ -9,11 +9,11 @@ from uuid import UUID
 
 from commands.handling import Result, Work
 from domain.catalogue import Product
-from domain.disclosure import Personal, Plain
-from domain.errors import Forbidden, Invalid, NotFound
+from domain.disclosure import Personal, PersonalField, Plain
+from domain.errors import Forbidden, IllegalTransition, Invalid, NotFound
 from domain.identity import OrderId, ProductId, UserId, product_id
 from domain.money import Money
-from domain.orders import LINES_MAX, PAID_OUTSIDE, Order, OrderLine, valid_payment_method
+from domain.orders import LINES_MAX, PAID_OUTSIDE, Order, OrderLine, valid_payment_method, valid_reason
 from domain.users import User
 
 
@@ -110,7 +110,7 @@ async def deliver_order(command: DeliverOrder, work: Work) -> Result:
 async def refund_order(command: RefundOrder, work: Work) -> Result:
     """Raises NotFound, Invalid, or IllegalTransition unless it is SHIPPED or DELIVERED."""
     order = await required_order(command.order_id, work)
-    order.refund(reason=command.reason, by=work.actor.name, now=work.now)
+    order.refund(reason=await _sealed_reason(command.reason, order, work), by=work.actor.name, now=work.now)
     return Result(order)
 
 
@@ -127,8 +127,22 @@ async def cancel_order(command: CancelOrder, work: Work) -> Result:
     order = await work.load(Order, command.order_id)
     if order is None or not (work.actor.is_staff or order.customer_id == work.actor.user_id):
         raise NotFound(f"There is no order {command.order_id} of yours.", field=("orderId",))
-    order.cancel(reason=command.reason, by=work.actor.name, now=work.now)
+    order.cancel(reason=await _sealed_reason(command.reason, order, work), by=work.actor.name, now=work.now)
     return Result(order)
+
+
+async def _sealed_reason(text: str, order: Order, work: Work) -> str:
+    """The reason, sealed for the order's customer; empty once that customer was erased. Raises Invalid."""
+    reason = valid_reason(text)
+
+    async def sealed() -> str:
+        try:
+            (token,) = await work.ports.personal_data.seal(order.customer_id, (PersonalField.ORDER_REASON, reason))
+        except IllegalTransition:  # the key is destroyed: nothing about this person is kept any more
+            return ""
+        return token
+
+    return await work.once("sealed reason", sealed)
 
 
 async def _customer(command: PlaceOrder, work: Work) -> UserId:

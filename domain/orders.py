@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 from unicodedata import category
 from uuid import UUID
 
 from eventsourcing.domain import Aggregate
 
 from domain.audience import Audience
-from domain.disclosure import Plain
+from domain.disclosure import Plain, Sealed
 from domain.errors import IllegalTransition, Invalid
 from domain.identity import OrderId, ProductId, UserId
 from domain.money import MINOR_MAX, Money
@@ -102,11 +102,16 @@ class Order(Aggregate):
     class Cancelled(Aggregate.Event):
         TOPIC = "order.cancelled"
         AUDIENCE = Audience.BUSINESS
-        reason: Plain
+        class_version = 2
+        reason: Sealed
         by: Plain
 
         def apply(self, aggregate: Order) -> None:
             aggregate.status, aggregate.reason = OrderStatus.CANCELLED, self.reason
+
+        @staticmethod
+        def upcast_v1_v2(state: dict[str, Any]) -> None:
+            """Version 1 stored the reason in clear; it stays as it is, and is no token of anyone."""
 
     class Confirmed(Aggregate.Event):
         TOPIC = "order.confirmed"
@@ -136,12 +141,17 @@ class Order(Aggregate):
     class Refunded(Aggregate.Event):
         TOPIC = "order.refunded"
         AUDIENCE = Audience.BUSINESS
+        class_version = 2
         payment_id: UUID | None
-        reason: Plain
+        reason: Sealed
         by: Plain
 
         def apply(self, aggregate: Order) -> None:
             aggregate.status, aggregate.reason = OrderStatus.REFUNDED, self.reason
+
+        @staticmethod
+        def upcast_v1_v2(state: dict[str, Any]) -> None:
+            """Version 1 stored the reason in clear; it stays as it is, and is no token of anyone."""
 
     number: str
     customer_id: UserId
@@ -150,7 +160,7 @@ class Order(Aggregate):
     placed_at: datetime
     payment_method: str
     status: OrderStatus
-    reason: str | None
+    reason: str | None  # sealed for the customer where somebody typed it: not of a REJECTED order
     carrier: str | None
     tracking_number: str | None
     payment_id: UUID | None
@@ -228,28 +238,33 @@ class Order(Aggregate):
         self.trigger_event(self.Delivered, timestamp=now)
 
     def cancel(self, *, reason: str, by: str, now: datetime) -> None:
-        """Give the order up. Raises IllegalTransition once it was shipped or rejected."""
+        """Give the order up. The reason is sealed for the customer, or empty. Raises IllegalTransition once it was
+        shipped or rejected."""
         if self.status is OrderStatus.CANCELLED:
             return
         self._require("cancelled", OrderStatus.PENDING, OrderStatus.RESERVED, OrderStatus.CONFIRMED)
-        reason = plain_text(reason, field="reason", length_max=REASON_LENGTH_MAX)
         self.trigger_event(self.Cancelled, timestamp=now, reason=reason, by=by)
 
     def refund(self, *, reason: str, by: str, now: datetime) -> None:
-        """The customer gets the money back. Raises IllegalTransition unless it is SHIPPED or DELIVERED."""
+        """The customer gets the money back. The reason is sealed for the customer, or empty. Raises IllegalTransition
+        unless it is SHIPPED or DELIVERED."""
         if self.status is OrderStatus.REFUNDED:
             return
         self._require("refunded", OrderStatus.SHIPPED, OrderStatus.DELIVERED)
-        reason = plain_text(reason, field="reason", length_max=REASON_LENGTH_MAX)
         self.trigger_event(self.Refunded, timestamp=now, payment_id=self.payment_id, reason=reason, by=by)
 
     def _require(self, wish: str, *allowed: OrderStatus) -> None:
         if self.status not in allowed:
-            why = f" ({self.reason})" if self.reason else ""
+            why = f" ({self.reason})" if self.reason and self.status is OrderStatus.REJECTED else ""
             names = " or ".join(status.value for status in allowed)
             raise IllegalTransition(
                 f"order {self.number} is {self.status.value}{why}; only a {names} order can be {wish}."
             )
+
+
+def valid_reason(text: str) -> str:
+    """A reason that somebody typed, trimmed. Raises Invalid."""
+    return plain_text(text, field="reason", length_max=REASON_LENGTH_MAX)
 
 
 def valid_payment_method(text: str) -> str:

@@ -23,7 +23,7 @@ from commands.ports import Mail, MailerAway, MailRefused, TokenPurpose
 from domain.disclosure import PersonalField
 from domain.identity import UserId, email_claim_id, notification_id
 from domain.notifications import MailTemplate, Notification
-from domain.orders import Order
+from domain.orders import Order, OrderStatus
 from domain.users import EmailClaim, User
 from streams.settling import NotYet
 
@@ -167,7 +167,7 @@ async def _loaded(kontor: Kontor, kind: type[A], aggregate_id: UUID) -> A | None
 async def _facts(kontor: Kontor, template: MailTemplate, subject: Subject, owner: User, email: str) -> Facts:
     shop = kontor.settings.public_url.rstrip("/")
     if isinstance(subject, Order):
-        return _order_facts(subject, shop)
+        return _order_facts(subject, await _reason(kontor, subject), shop)
     match template:
         case MailTemplate.EMAIL_VERIFICATION:
             return await _link(kontor, TokenPurpose.EMAIL_VERIFICATION, owner, email, f"{shop}/verify-email")
@@ -179,7 +179,16 @@ async def _facts(kontor: Kontor, template: MailTemplate, subject: Subject, owner
             return AccountFacts(url=Url(shop))
 
 
-def _order_facts(order: Order, shop: str) -> OrderFacts:
+async def _reason(kontor: Kontor, order: Order) -> str:
+    """Why it was rejected, cancelled or refunded; empty where there is no reason, or none that can be opened."""
+    if order.reason is None or order.status is OrderStatus.REJECTED:
+        return order.reason or ""
+    token = (order.customer_id, PersonalField.ORDER_REASON, order.reason)
+    (reason,) = await kontor.personal_data.open([token])
+    return reason or ""
+
+
+def _order_facts(order: Order, reason: str, shop: str) -> OrderFacts:
     lines = (
         LineFacts(sku=line.sku, name=line.name, quantity=line.quantity, unit_price=line.unit_price, total=line.total)
         for line in order.lines
@@ -190,7 +199,7 @@ def _order_facts(order: Order, shop: str) -> OrderFacts:
         lines=tuple(lines),
         total=order.total,
         url=Url(f"{shop}/orders/{order.id}"),
-        reason=order.reason or "",
+        reason=reason,
         carrier=order.carrier or "",
         tracking_number=order.tracking_number or "",
     )

@@ -145,4 +145,5 @@ def _reference(payment: Payment) -> str:
 
 
 def _reason(order: Order) -> str:
-    return order.reason or f"order {order.number} is {order.status.value}"
+    """In our own words: what somebody typed is sealed, and stays with the order."""
+    return f"order {order.number} is {order.status.value}"

@@ -20,10 +20,14 @@ from api.graphql.scalars import Cursor
 from commands.handling import Actor
 from domain import AUDIENCES, may_read, readable_fields
 from domain.audience import Audience
+from domain.disclosure import PersonalField
+from domain.orders import Order
 
 HISTORY_ENTRIES_MAX: Final = 1_000
 LOOKS_MAX: Final = 10  # at so many events each, where some are not shown
 LOOK_EVENTS: Final = 200
+# The events with a reason that is sealed for the order's customer, and the first version that has it so.
+_SEALED_SINCE: Final = {Order.Cancelled.TOPIC: 2, Order.Refunded.TOPIC: 2}
 _MAPPER: Final = EventMapper()
 
 
@@ -86,10 +90,11 @@ async def history(
     with_actor: bool,
     until: int | None = None,
     shows: Callable[[LogRecord], bool] | None = None,
+    person: UUID | None = None,
 ) -> list[HistoryEntry]:
     """The first events of the aggregate that the actor may read, up to the position `until`. `shows` is asked of each
-    event in turn; then what stands behind the first LOOKS_MAX reads is not found. Raises Invalid outside 1 to
-    HISTORY_ENTRIES_MAX."""
+    event in turn; then what stands behind the first LOOKS_MAX reads is not found. `person` is whose sealed
+    reasons are opened. Raises Invalid outside 1 to HISTORY_ENTRIES_MAX."""
     limit = page_size(first, most=HISTORY_ENTRIES_MAX, usual=usual)
     page = limit if shows is None else max(limit, LOOK_EVENTS)
     shown, seen = list[LogRecord](), -1
@@ -100,4 +105,15 @@ async def history(
         if len(wanted) < page or len(shown) >= limit:
             break
         seen = records[-1].version
-    return [HistoryEntry.of(record, context.actor, with_actor=with_actor) for record in shown[:limit]]
+    entries = [HistoryEntry.of(record, context.actor, with_actor=with_actor) for record in shown[:limit]]
+    if person is not None:
+        await _open(context, person, shown[:limit], entries)
+    return entries
+
+
+async def _open(context: RequestContext, person: UUID, records: list[LogRecord], entries: list[HistoryEntry]) -> None:
+    """Show the reasons that are sealed for the person; null once the person was erased."""
+    for record, entry in zip(records, entries, strict=True):
+        data: Any = entry.data
+        if record.schema_version >= _SEALED_SINCE.get(record.event_type, record.schema_version + 1):
+            data["reason"] = await context.opened.load((person, PersonalField.ORDER_REASON, data["reason"]))

@@ -97,7 +97,15 @@ class Order(Node):
     async def history(self, info: Info, first: int | None = HISTORY_ENTRIES) -> list[HistoryEntry]:
         """From the log, never late. Who was shown the order may see it."""
         order_id = UUID(self.id)
-        return await history(info.context, order_id, first, usual=HISTORY_ENTRIES, with_actor=True, until=self.then)
+        return await history(
+            info.context,
+            order_id,
+            first,
+            usual=HISTORY_ENTRIES,
+            with_actor=True,
+            until=self.then,
+            person=self.customer_id,
+        )
 
     @classmethod
     def of(cls, row: OrderRow, *, then: int | None = None) -> Order:

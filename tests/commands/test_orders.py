@@ -10,9 +10,12 @@ import pytest
 
 from commands.handling import Actor
 from commands.orders import CancelOrder, WantedLine
+from commands.users import EraseUser
+from domain.disclosure import PersonalField
 from domain.errors import DomainError, Forbidden, IllegalTransition, Invalid, NotFound
+from domain.identity import UserId
 from domain.money import Money
-from domain.orders import LINES_MAX, OrderStatus
+from domain.orders import LINES_MAX, Order, OrderStatus
 from domain.quantity import QUANTITY_MAX
 from domain.users import Role
 from tests.given import GBP_2_55, NOW, ORDER_ID, STAFF, SYSTEM, InMemory, order_of
@@ -160,8 +163,28 @@ async def test_a_customer_cancels_an_own_order_with_a_reason() -> None:
     order_id = await kontor.placed(customer, ("MUG", 1))
     await kontor.cancel(order_id, customer)
     order = await kontor.order(order_id)
-    assert (order.status, order.reason) == (OrderStatus.CANCELLED, "changed my mind")
+    assert (order.status, order.customer_id) == (OrderStatus.CANCELLED, customer.user_id)
+    assert await opened_reason(kontor, order) == "changed my mind"
     assert kontor.store.events[-1].by == customer.name
+
+
+async def opened_reason(kontor: InMemory, order: Order) -> str | None:
+    """What the customer's key makes of the stored reason, which is not the text itself."""
+    assert order.reason not in (None, "changed my mind")
+    token = (order.customer_id, PersonalField.ORDER_REASON, order.reason or "")
+    (reason,) = await kontor.personal_data.open([token])
+    return reason
+
+
+async def test_the_reason_of_an_order_is_erased_with_its_customer() -> None:
+    kontor, customer = await shop()
+    assert customer.user_id is not None
+    before, after = await kontor.placed(customer, ("MUG", 1)), await kontor.placed(customer, ("MUG", 1))
+    await kontor.cancel(before, customer)
+    await kontor.execute(EraseUser(user_id=UserId(customer.user_id)), customer)
+    await kontor.cancel(after, STAFF)
+    assert await opened_reason(kontor, await kontor.order(before)) is None
+    assert ((await kontor.order(after)).status, (await kontor.order(after)).reason) == (OrderStatus.CANCELLED, "")
 
 
 async def test_cancelling_twice_is_cancelling_once() -> None:
