@@ -25,8 +25,8 @@ def key() -> str:
 
 
 def password() -> str:
-    """192 random bits, in characters that a URL takes."""
-    return secrets.token_urlsafe(24)
+    """256 random bits, in characters that a URL takes."""
+    return secrets.token_urlsafe(32)
 
 
 # What docker-compose.yml asks for. The provider's two are for the gateway that it starts; put those of a real one in

@@ -77,7 +77,7 @@ WEAK: list[tuple[str, dict[str, Any]]] = [
     ("plaintext-postgres", {"postgres_url": "postgresql://k@127.0.0.1,db.internal/k?sslmode=allow"}),
     ("plaintext-postgres", {"postgres_url": "postgresql://k@db.internal/k"}),
     ("plaintext-redis", {"redis_url": "redis://cache.internal/0"}),
-    ("plaintext-kafka", {"kafka_url": "127.0.0.1:9092,broker.internal:9092"}),
+    ("plaintext-kafka", {"kafka_security_protocol": "PLAINTEXT", "kafka_url": "127.0.0.1:9092,broker.internal:9092"}),
     ("insecure-origins", {"allowed_origins": "https://shop.com,http://shop.com"}),
     ("insecure-public-url", {"public_url": "http://shop.com"}),
     ("insecure-stripe-url", {"stripe_url": "http://gateway:12111"}),
