@@ -105,19 +105,21 @@ class MemoryMfa:
     def __init__(self, personal_data: MemoryPersonalData) -> None:
         self._personal_data = personal_data
         self._prepared: dict[UUID, set[str]] = {}
+        self._prepared_at: dict[UUID, datetime] = {}
         self._taken: dict[UUID, set[str]] = {}
 
-    async def prepare(self, user_id: UUID, account: str) -> tuple[str, tuple[str, ...]]:
+    async def prepare(self, user_id: UUID, account: str, *, now: datetime) -> tuple[str, tuple[str, ...]]:
         """See `commands.ports.Mfa.prepare`."""
         await self._personal_data.seal(user_id, (PersonalField.MFA_SECRET, "secret"))
-        self._prepared[user_id] = set()
+        self._prepared[user_id], self._prepared_at[user_id] = set(), now
         return f"otpauth://totp/{account}", ("recovery-1", "recovery-2")
 
-    async def confirm(self, user_id: UUID, code: Secret, *, by: UUID, now: datetime) -> bool:
+    async def confirm(self, user_id: UUID, code: Secret, *, by: UUID, prepared_after: datetime, now: datetime) -> bool:
         """See `commands.ports.Mfa.confirm`."""
         del by, now
         shown = Secret(code).reveal()
-        return self._used(self._prepared.get(user_id), shown, shown.startswith("00000"))
+        recent = user_id in self._prepared_at and self._prepared_at[user_id] >= prepared_after
+        return recent and self._used(self._prepared.get(user_id), shown, shown.startswith("00000"))
 
     async def take(self, user_id: UUID, code: Secret, *, now: datetime) -> bool:
         """See `commands.ports.Mfa.take`."""

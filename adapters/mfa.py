@@ -24,10 +24,10 @@ CODE_LENGTH_MAX: Final = 40
 ISSUER: Final = "Kontor"
 # Locks the person's key: an erasure waits and then deletes the row, or was first and nothing is stored.
 _PREPARE: Final = """
-INSERT INTO prepared_factors (user_id, secret_sealed, recovery_digests)
-SELECT person_id, %s, %s FROM person_keys WHERE person_id = %s AND wrapped_key IS NOT NULL FOR SHARE
+INSERT INTO prepared_factors (user_id, secret_sealed, recovery_digests, created_at)
+SELECT person_id, %s, %s, %s FROM person_keys WHERE person_id = %s AND wrapped_key IS NOT NULL FOR SHARE
 ON CONFLICT (user_id) DO UPDATE SET secret_sealed = excluded.secret_sealed,
-    recovery_digests = excluded.recovery_digests, last_step = 0, created_at = clock_timestamp()
+    recovery_digests = excluded.recovery_digests, last_step = 0, created_at = excluded.created_at
 """
 # The factor whose code was shown, and no other that was prepared meanwhile. A code is good once.
 _STAGE: Final = """
@@ -65,7 +65,7 @@ class MfaTable:
         self._pool = pool
         self._personal_data = personal_data
 
-    async def prepare(self, user_id: UUID, account: str) -> tuple[str, tuple[str, ...]]:
+    async def prepare(self, user_id: UUID, account: str, *, now: datetime) -> tuple[str, tuple[str, ...]]:
         """See `commands.ports.Mfa.prepare`."""
         secret = secrets.token_bytes(SECRET_BYTES)
         (sealed,) = await self._personal_data.seal(
@@ -73,13 +73,16 @@ class MfaTable:
         )
         codes = tuple(f"{secrets.token_hex(4)}-{secrets.token_hex(4)}" for _ in range(RECOVERY_CODES))
         async with self._pool.connection() as connection:
-            await connection.execute(_PREPARE, [sealed, [self._digest(user_id, code) for code in codes], user_id])
+            await connection.execute(_PREPARE, [sealed, [self._digest(user_id, code) for code in codes], now, user_id])
         return provisioning_uri(secret, account), codes
 
-    async def confirm(self, user_id: UUID, code: Secret, *, by: UUID, now: datetime) -> bool:
+    async def confirm(self, user_id: UUID, code: Secret, *, by: UUID, prepared_after: datetime, now: datetime) -> bool:
         """See `commands.ports.Mfa.confirm`."""
         async with self._pool.connection() as connection:
-            found = await connection.execute("SELECT secret_sealed FROM prepared_factors WHERE user_id = %s", [user_id])
+            found = await connection.execute(
+                "SELECT secret_sealed FROM prepared_factors WHERE user_id = %s AND created_at >= %s",
+                [user_id, prepared_after],
+            )
             row = await found.fetchone()
             step = None if row is None else await self._step(user_id, row[0], code, now)
             if row is None or step is None:

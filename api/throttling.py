@@ -42,9 +42,11 @@ POSTS: Final = Rate(burst=10, every_s=30.0, at_once=2)
 # Recording a wrong password takes a commit, and without an account there is nothing to record: both answer after this.
 REFUSAL_S_MIN: Final = 0.5
 # Refusals that say nothing of the secret, or are told to whoever has it alone. All others count as a wrong guess.
-NO_GUESS: Final = frozenset({"RATE_LIMITED", "WEAK_PASSWORD", "MFA_REQUIRED", "CONFLICT", "ILLEGAL_TRANSITION"})
+NO_GUESS: Final = frozenset(
+    {"RATE_LIMITED", "WEAK_PASSWORD", "MFA_REQUIRED", "REAUTHENTICATION_REQUIRED", "CONFLICT", "ILLEGAL_TRANSITION"}
+)
 # Refusals of the input itself, before anything was hashed, mailed or looked up.
-NOTHING_DONE: Final = frozenset({"RATE_LIMITED", "WEAK_PASSWORD", "INVALID"})
+NOTHING_DONE: Final = frozenset({"RATE_LIMITED", "WEAK_PASSWORD", "INVALID", "REAUTHENTICATION_REQUIRED"})
 
 
 class RefreshTokens:

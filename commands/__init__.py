@@ -133,6 +133,7 @@ from domain.disclosure import classified
 
 MAILS_LATER: Final = Door(mails=OWN)  # to whom an order belongs, when it gets that far
 POSTS: Final = Door(posts=True)
+OWN_ADDRESS: Final = Door(guesses="current_password", hashes=1, mails="email", tells="email")
 
 COMMANDS: Final = {
     command.request: command
@@ -140,17 +141,22 @@ COMMANDS: Final = {
         Command(RegisterUser, register_user, anyone, door=Door(hashes=1, mails="email", tells="email")),
         Command(SignIn, sign_in, anyone, door=Door(guesses="password", of="email", hashes=1), takes_key=False),
         Command(SignOut, sign_out, signed_in, door=PLAIN),
-        Command(UpdateProfile, update_profile, signed_in, door=Door(mails="email", tells="email")),
+        Command(
+            UpdateProfile,
+            update_profile,
+            signed_in,
+            door=Door(guesses="current_password", hashes=1, mails="email", tells="email"),
+        ),
         Command(ChangePassword, change_password, signed_in, door=Door(guesses="current", hashes=2, mails=OWN)),
         Command(VerifyEmail, verify_email, anyone, door=Door(guesses="token", mails=OWN)),
         Command(RequestPasswordReset, request_password_reset, anyone, door=Door(mails="email")),
         Command(ResetPassword, reset_password, anyone, door=Door(guesses="token", hashes=1, mails=OWN)),
-        Command(EnableMfa, enable_mfa, signed_in, door=PLAIN),
+        Command(EnableMfa, enable_mfa, signed_in, door=Door(guesses="current_password", hashes=1)),
         Command(ConfirmMfa, confirm_mfa, signed_in, door=Door(guesses="code")),
-        Command(DisableMfa, disable_mfa, signed_in, door=Door(guesses="code", mails=OWN)),
+        Command(DisableMfa, disable_mfa, signed_in, door=Door(guesses="code", hashes=1, mails=OWN)),
         Command(GrantRole, grant_role, admin, door=PLAIN),
         Command(RevokeRole, revoke_role, admin, door=PLAIN),
-        Command(EraseUser, erase_user, signed_in, door=PLAIN),
+        Command(EraseUser, erase_user, signed_in, door=Door(guesses="current_password", hashes=1)),
         Command(SuspendUser, suspend_user, admin, door=PLAIN),
         Command(ResumeUser, resume_user, admin, door=PLAIN),
         Command(EndSessions, end_sessions, admin, door=PLAIN),

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from commands.handling import Result, Work
+from commands.own_account import account
 from commands.rights import require_other
-from commands.users import account
 from domain.identity import UserId
 from domain.users import SuspensionReason
 

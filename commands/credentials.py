@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
 from uuid import UUID
 
 from commands.handling import Result, Work
+from commands.own_account import own_account, proven_account
 from commands.passwords import require_strong
-from commands.users import own_account
 from domain.disclosure import KeepsSecrets, PersonalField, Secret
-from domain.errors import BadCredentials, IllegalTransition, MfaInvalid
-from domain.users import User
+from domain.errors import IllegalTransition, MfaInvalid
+
+RECENT: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangePassword(KeepsSecrets):
-    """Change one's own password; every session ends."""
+    """Change one's own password; every session ends. Needs a code where the account has a second factor."""
 
     current: Secret
     new: Secret
+    mfa_code: Secret | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EnableMfa:
-    """Ask for a second factor; it counts once `ConfirmMfa` has seen a code."""
+class EnableMfa(KeepsSecrets):
+    """Ask for a second factor with the present password; it counts once `ConfirmMfa` has seen a code, within five
+    minutes."""
+
+    current_password: Secret | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,15 +42,16 @@ class ConfirmMfa(KeepsSecrets):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DisableMfa(KeepsSecrets):
-    """Give the second factor up; takes a code, of time or recovery."""
+    """Give the second factor up; takes the present password and a code, of time or recovery."""
 
     code: Secret
+    current_password: Secret | None = None
 
 
 async def change_password(command: ChangePassword, work: Work) -> Result:
-    """Raises BadCredentials for a wrong present password, WeakPassword for the new one. The new one counts with the
+    """Raises what `proven_account` raises, and WeakPassword for the new one. The new one counts with the
     event, and in its transaction every session and every link that resets the password ends."""
-    user = await proven_account(command.current, work, field="current")
+    user = await proven_account(command.current, command.mfa_code, work, fields=("current", "mfaCode"))
     email, name = await work.ports.personal_data.open(
         [(user.id, PersonalField.USER_EMAIL, user.email), (user.id, PersonalField.USER_NAME, user.name)]
     )
@@ -60,25 +68,31 @@ async def stage_password(user_id: UUID, password: Secret, work: Work) -> None:
 
 
 async def enable_mfa(command: EnableMfa, work: Work) -> Result:
-    """Raises IllegalTransition when there is a second factor already."""
-    del command
+    """Raises IllegalTransition when there is a second factor already, and what `proven_account` raises."""
     user = await own_account(work)
     if user.mfa_enabled:
         raise IllegalTransition("This account has a second factor; disable it first to set up another.")
+    await proven_account(command.current_password, None, work)
     (email,) = await work.ports.personal_data.open([(user.id, PersonalField.USER_EMAIL, user.email)])
-    uri, codes = await work.ports.mfa.prepare(user.id, email or str(user.id))
+    uri, codes = await work.ports.mfa.prepare(user.id, email or str(user.id), now=work.now)
     return Result(user, secret={"provisioning_uri": uri, "recovery_codes": "\n".join(codes)})
 
 
 async def confirm_mfa(command: ConfirmMfa, work: Work) -> Result:
-    """Raises MfaInvalid, also for a recovery code: it says nothing about the authenticator. Nothing happens when the
-    second factor counts already."""
+    """Raises MfaInvalid, also for a recovery code: it says nothing about the authenticator. The password was shown when
+    the factor was asked for, RECENT ago at most. Nothing happens when the second factor counts already."""
     user = await own_account(work)
     if user.mfa_enabled:
         return Result(user)
-    mfa = work.ports.mfa
-    if not await work.once("confirmed", lambda: mfa.confirm(user.id, command.code, by=work.command_id, now=work.now)):
-        raise wrong_code("code")
+    mfa, by, now = work.ports.mfa, work.command_id, work.now
+    if not await work.once(
+        "confirmed", lambda: mfa.confirm(user.id, command.code, by=by, prepared_after=now - RECENT, now=now)
+    ):
+        raise MfaInvalid(
+            "The code is wrong or was used before, or the factor was asked for more than 5 minutes ago; send the code "
+            "that is shown now, or begin again with enableMfa.",
+            field=("code",),
+        )
     user.enable_mfa(reason="confirmed by a code", now=work.now)
     return Result(user)
 
@@ -90,30 +104,6 @@ async def disable_mfa(command: DisableMfa, work: Work) -> Result:
         return Result(user)
     if needing := sorted(work.ports.factor_required.intersection(user.roles)):
         raise IllegalTransition(f"The role {needing[0]} needs a second factor; set up another instead of none.")
-    if not await taken_once(user.id, command.code, work):
-        raise wrong_code("code")
+    user = await proven_account(command.current_password, command.code, work, fields=("currentPassword", "code"))
     user.disable_mfa(reason="given up by its owner", now=work.now)
     return Result(user)
-
-
-async def proven_account(password: Secret, work: Work, *, field: str) -> User:
-    """The actor's own account, whose present password this is. Verified once, however often the command decides.
-    Raises BadCredentials, and what `own_account` raises."""
-    user_id, credentials = work.actor.user_id, work.ports.credentials
-    # In this order: that the account has not changed since it was loaded, is judged by the log.
-    proof = await work.once("proof", lambda: credentials.verify(user_id, password))
-    user = await own_account(work)
-    if proof is None or not await credentials.still_good(proof):
-        raise BadCredentials("The present password is another one.", field=(field,))
-    return user
-
-
-async def taken_once(user_id: UUID, code: Secret, work: Work) -> bool:
-    """Is the second-factor code good? It is taken in the first attempt, and counts in the others."""
-    mfa = work.ports.mfa
-    return await work.once(f"code of {user_id}", lambda: mfa.take(user_id, code, now=work.now))
-
-
-def wrong_code(field: str) -> MfaInvalid:
-    """The refusal of a second-factor code that was sent in this field."""
-    return MfaInvalid("The code is wrong, or was used before; send the one that is shown now.", field=(field,))

@@ -156,13 +156,13 @@ class VoidTokens(Protocol):
 class Mfa(Protocol):
     """Second factors; not facts, so not in the log. One goes with `user.mfa_disabled`, in its transaction."""
 
-    async def prepare(self, user_id: UUID, account: str) -> tuple[str, tuple[str, ...]]:
+    async def prepare(self, user_id: UUID, account: str, *, now: datetime) -> tuple[str, tuple[str, ...]]:
         """A new secret, over any earlier one that is not confirmed: its provisioning URI and its recovery codes.
         Nothing asks for its codes. Nothing is stored for somebody who was erased."""
 
-    async def confirm(self, user_id: UUID, code: Secret, *, by: UUID, now: datetime) -> bool:
-        """True for a code of time of the prepared factor: it becomes the user's with the `user.mfa_enabled` of this
-        command, in one transaction, and never without."""
+    async def confirm(self, user_id: UUID, code: Secret, *, by: UUID, prepared_after: datetime, now: datetime) -> bool:
+        """True for a code of time of a factor that was prepared after that moment: it becomes the user's with the
+        `user.mfa_enabled` of this command, in one transaction, and never without."""
 
     async def take(self, user_id: UUID, code: Secret, *, now: datetime) -> bool:
         """True once for each code, of time or recovery, that is the user's."""

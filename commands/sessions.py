@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from commands.credentials import taken_once, wrong_code
 from commands.handling import Result, Work
-from commands.users import address_id, own_account
+from commands.own_account import own_account, taken_once, wrong_code
+from commands.users import address_id
 from domain.disclosure import KeepsSecrets, Personal, Secret
 from domain.errors import AccountSuspended, BadCredentials, DomainError, MfaRequired
 from domain.identity import UserId

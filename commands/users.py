@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Final
-from uuid import UUID
 
 import structlog
 
 from commands.handling import Result, Work
+from commands.own_account import account, own_account, proven_account
 from commands.passwords import require_strong
 from commands.rights import require_admin
 from domain.disclosure import KeepsSecrets, Personal, PersonalField, Secret
@@ -40,11 +40,14 @@ class RegisterUser(KeepsSecrets):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class UpdateProfile:
-    """Change one's own name or address; None leaves what there is."""
+class UpdateProfile(KeepsSecrets):
+    """Change one's own name or address; None leaves what there is. Another address needs the present password, and a
+    code where the account has a second factor."""
 
     name: Personal | None = None
     email: Personal | None = None
+    current_password: Secret | None = None
+    mfa_code: Secret | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,10 +67,13 @@ class RevokeRole:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EraseUser:
-    """Make everything personal of an account unreadable, for ever."""
+class EraseUser(KeepsSecrets):
+    """Make everything personal of an account unreadable, for ever. Needs the present password of whoever asks, and a
+    code where there is a second factor."""
 
     user_id: UserId
+    current_password: Secret | None = None
+    mfa_code: Secret | None = None
 
 
 async def register_user(command: RegisterUser, work: Work) -> Result:
@@ -105,7 +111,8 @@ async def _prepared(email: str, name: str, password: Secret | None, work: Work) 
 
 
 async def update_profile(command: UpdateProfile, work: Work) -> Result:
-    """Raises AlreadyExists for a taken address, Invalid. What is so already is not recorded again."""
+    """Raises AlreadyExists for a taken address, Invalid; for another address also what `proven_account` raises. What is
+    so already is not recorded again."""
     user = await own_account(work)
     old_email, old_name = await work.ports.personal_data.open(
         [(user.id, PersonalField.USER_EMAIL, user.email), (user.id, PersonalField.USER_NAME, user.name)]
@@ -114,6 +121,7 @@ async def update_profile(command: UpdateProfile, work: Work) -> Result:
     name = None if command.name is None else plain_text(command.name, field="name", length_max=NAME_LENGTH_MAX)
     email, name = None if email == old_email else email, None if name == old_name else name
     if email is not None:
+        user = await proven_account(command.current_password, command.mfa_code, work)
         claim_id = address_id(email, work)
         _claim(await work.load(EmailClaim, claim_id), claim_id, UserId(user.id), work)
         await _release(old_email, user, work)
@@ -141,9 +149,9 @@ async def revoke_role(command: RevokeRole, work: Work) -> Result:
 
 async def erase_user(command: EraseUser, work: Work) -> Result:
     """Raises NotFound, also for somebody else's account unless the actor is ADMIN, and IllegalTransition for one's own
-    while one is ADMIN: somebody has to stay who can grant. Passwords, sessions and links go with the
-    event; the worker destroys the person's key for certain, here it is only sooner. The second time nothing is left to
-    do."""
+    while one is ADMIN: somebody has to stay who can grant. Raises what `proven_account` raises. Passwords,
+    sessions and links go with the event; the worker destroys the person's key for certain, here it is only sooner. The
+    second time nothing is left to do."""
     if command.user_id != work.actor.user_id:
         if Role.ADMIN not in work.actor.roles:
             raise NotFound(f"There is no user {command.user_id}.", field=("userId",))
@@ -153,6 +161,9 @@ async def erase_user(command: EraseUser, work: Work) -> Result:
         return Result(user)
     if Role.ADMIN in user.roles and command.user_id == work.actor.user_id:
         raise IllegalTransition("You are ADMIN: have another ADMIN revoke that role first.", field=("userId",))
+    if not work.actor.is_system:
+        await proven_account(command.current_password, command.mfa_code, work)
+        user = await account(command.user_id, work)
     (email,) = await work.ports.personal_data.open([(user.id, PersonalField.USER_EMAIL, user.email)])
     await _release(email, user, work)
     user.erase(by=work.actor.name, now=work.now)
@@ -182,24 +193,6 @@ async def _release(email: str | None, user: User, work: Work) -> None:
     claim = await work.load(EmailClaim, address_id(email, work)) if email else None
     if claim is not None:
         claim.release(user_id=UserId(user.id), now=work.now)
-
-
-async def account(user_id: UUID, work: Work) -> User:
-    """Raises NotFound."""
-    user = await work.load(User, user_id)
-    if user is None:
-        raise NotFound(f"There is no user {user_id}.", field=("userId",))
-    return user
-
-
-async def own_account(work: Work) -> User:
-    """The actor's. Raises Forbidden for an actor without one, IllegalTransition for an erased one."""
-    if work.actor.user_id is None:
-        raise Forbidden("This is about one's own account, and this actor has none.")
-    user = await account(work.actor.user_id, work)
-    if user.erased:
-        raise IllegalTransition(f"The account {user.id} is ERASED; nothing can be done with it any more.")
-    return user
 
 
 def normal_email(email: str) -> str:

@@ -70,6 +70,12 @@ class AccountSuspended(DomainError):
     code = "ACCOUNT_SUSPENDED"
 
 
+class ReauthenticationRequired(DomainError):
+    """The request changes the way in, and the present password did not come with it."""
+
+    code = "REAUTHENTICATION_REQUIRED"
+
+
 class MfaRequired(DomainError):
     """The account has a second factor and no code came with the password."""
 

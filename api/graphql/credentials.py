@@ -36,24 +36,30 @@ class MfaPayload:
 
 @strawberry.type
 class CredentialsMutation:
-    @resolver("Change one's own password. Every session ends.")
-    async def change_password(self, info: Info, current: str, new: str) -> OkPayload:
+    @resolver("Change one's own password; a code where the account has a second factor. Every session ends.")
+    async def change_password(self, info: Info, current: str, new: str, mfa_code: str | None = None) -> OkPayload:
         """See `commands.credentials.change_password`."""
-        return OkPayload.of(
-            await answered(info.context, lambda: ChangePassword(current=Secret(current), new=Secret(new)), None)
-        )
+        request = ChangePassword(current=Secret(current), new=Secret(new), mfa_code=hidden(mfa_code))
+        return OkPayload.of(await answered(info.context, lambda: request, None))
 
-    @resolver("Ask for a second factor; it counts once a code has confirmed it.")
-    async def enable_mfa(self, info: Info) -> MfaPayload:
+    @resolver("Ask for a second factor with the present password; it counts once a code has confirmed it.")
+    async def enable_mfa(self, info: Info, current_password: str | None = None) -> MfaPayload:
         """See `commands.credentials.enable_mfa`."""
-        return MfaPayload.of(await answered(info.context, EnableMfa, None))
+        request = EnableMfa(current_password=hidden(current_password))
+        return MfaPayload.of(await answered(info.context, lambda: request, None))
 
-    @resolver("Show that the authenticator works: from now on signing in needs a code.")
+    @resolver("Show within 5 minutes that the authenticator works: from now on signing in needs a code.")
     async def confirm_mfa(self, info: Info, code: str) -> MfaPayload:
         """See `commands.credentials.confirm_mfa`."""
         return MfaPayload.of(await answered(info.context, lambda: ConfirmMfa(code=Secret(code)), None))
 
-    @resolver("Give the second factor up.")
-    async def disable_mfa(self, info: Info, code: str) -> OkPayload:
+    @resolver("Give the second factor up, with the present password and a code.")
+    async def disable_mfa(self, info: Info, code: str, current_password: str | None = None) -> OkPayload:
         """See `commands.credentials.disable_mfa`."""
-        return OkPayload.of(await answered(info.context, lambda: DisableMfa(code=Secret(code)), None))
+        request = DisableMfa(code=Secret(code), current_password=hidden(current_password))
+        return OkPayload.of(await answered(info.context, lambda: request, None))
+
+
+def hidden(text: str | None) -> Secret | None:
+    """A secret that may be left out."""
+    return None if text is None else Secret(text)

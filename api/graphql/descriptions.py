@@ -116,6 +116,7 @@ ENUM_VALUES: Final = {
         "BAD_CREDENTIALS": "E-mail address and password do not belong together.",
         "MFA_REQUIRED": "The account needs a code of its second factor too.",
         "MFA_INVALID": "The code is not the account's, or was used before.",
+        "REAUTHENTICATION_REQUIRED": "The present password has to come with the request.",
         "ACCOUNT_SUSPENDED": "Password and code are right, and the account is suspended.",
         "TOKEN_REUSED": "A refresh token was used a second time; its session was ended.",
         "WEAK_PASSWORD": "The password is too short, too long, or the e-mail address.",

@@ -10,6 +10,7 @@ import strawberry
 from psycopg.sql import SQL, Composed
 
 from api.graphql.context import Info, RequestContext, parsed_id, required_id
+from api.graphql.credentials import hidden
 from api.graphql.cursors import COUNT_MAX, PageInfo, decoded, page_of, page_size
 from api.graphql.node import Node
 from api.graphql.order_rows import orders_page
@@ -234,16 +235,20 @@ class UsersMutation:
         request = RegisterUser(email=input.email, name=input.name, password=Secret(input.password))
         return UserPayload.of(await answered(info.context, lambda: request, idempotency_key))
 
-    @resolver("Change one's own name or address.")
+    @resolver("Change one's own name or address; another address needs the present password.")
     async def update_profile(
         self,
         info: Info,
         name: str | None = None,
         email: str | None = None,
+        current_password: str | None = None,
+        mfa_code: str | None = None,
         idempotency_key: strawberry.ID | None = None,
     ) -> UserPayload:
         """See `commands.users.update_profile`."""
-        request = UpdateProfile(name=name, email=email)
+        request = UpdateProfile(
+            name=name, email=email, current_password=hidden(current_password), mfa_code=hidden(mfa_code)
+        )
         return UserPayload.of(await answered(info.context, lambda: request, idempotency_key))
 
     @resolver("Let an account do more; for ADMIN.")
@@ -264,12 +269,24 @@ class UsersMutation:
             await answered(info.context, lambda: RevokeRole(user_id=_named(user_id), role=role), idempotency_key)
         )
 
-    @resolver("Make everything personal of an account unreadable, for ever; for itself and ADMIN.")
+    @resolver(
+        "Make everything personal of an account unreadable, for ever; for itself and ADMIN, with the present password."
+    )
     async def erase_user(
-        self, info: Info, user_id: strawberry.ID, idempotency_key: strawberry.ID | None = None
+        self,
+        info: Info,
+        user_id: strawberry.ID,
+        current_password: str | None = None,
+        mfa_code: str | None = None,
+        idempotency_key: strawberry.ID | None = None,
     ) -> OkPayload:
         """See `commands.users.erase_user`."""
-        return OkPayload.of(await answered(info.context, lambda: EraseUser(user_id=_named(user_id)), idempotency_key))
+
+        def request() -> EraseUser:
+            shown, code = hidden(current_password), hidden(mfa_code)
+            return EraseUser(user_id=_named(user_id), current_password=shown, mfa_code=code)
+
+        return OkPayload.of(await answered(info.context, request, idempotency_key))
 
 
 async def _seen(context: RequestContext, user_id: UUID | None) -> UserRow | None:

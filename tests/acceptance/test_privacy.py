@@ -30,12 +30,14 @@ PASSWORD = "correct horse battery staple"
 KEYS_AT_ONCE = 500
 READ_BY = {b"string": "GET", b"hash": "HGETALL"}
 REGISTER = "mutation($i: RegisterUserInput!) { registerUser(input: $i) { ok user { id } userErrors { code } } }"
-ERASE = "mutation($id: ID!) { eraseUser(userId: $id) { ok receipt { token } userErrors { message } } }"
-PROFILE = "mutation($n: String, $e: String) { updateProfile(name: $n, email: $e) { ok userErrors { message } } }"
+ERASE = """mutation($id: ID!, $p: String, $c: String) {
+  eraseUser(userId: $id, currentPassword: $p, mfaCode: $c) { ok receipt { token } userErrors { message } } }"""
+PROFILE = """mutation($n: String, $e: String, $p: String, $c: String) {
+  updateProfile(name: $n, email: $e, currentPassword: $p, mfaCode: $c) { ok userErrors { message } } }"""
 SIGN_IN = (
     "mutation($i: SignInInput!) { signIn(input: $i) { ok userErrors { code } tokens { accessToken refreshToken } } }"
 )
-ENABLE = "mutation { enableMfa { ok provisioningUri recoveryCodes } }"
+ENABLE = "mutation($p: String) { enableMfa(currentPassword: $p) { ok provisioningUri recoveryCodes } }"
 CONFIRM = "mutation($c: String!) { confirmMfa(code: $c) { ok userErrors { message } } }"
 ADD = "mutation($i: AddProductInput!) { addProduct(input: $i) { ok } }"
 USER = "query($id: ID!, $t: ConsistencyToken) { user(id: $id, consistentWith: $t) { email name roles mfaEnabled } }"
@@ -150,7 +152,7 @@ async def ordered_something(stack: Stack, anyone: Client, person: Client) -> Non
 
 async def second_factor(person: Client) -> tuple[bytes, list[str]]:
     """Set up and confirmed: the secret, and what of it must be nowhere in clear."""
-    enabled = (await person(ENABLE))["enableMfa"]
+    enabled = (await person(ENABLE, p=PASSWORD))["enableMfa"]
     key = parse_qs(urlsplit(enabled["provisioningUri"]).query)["secret"][0]
     secret = base64.b32decode(key)
     code = code_at(secret, int(time.time()) // STEP_S)
@@ -173,7 +175,7 @@ async def test_after_erasing_nothing_personal_is_left_anywhere(stack: Stack) -> 
         signed_in = (await anyone(SIGN_IN, i={"email": emails[0], "password": PASSWORD}))["signIn"]
         person = Client(http, status["http_url"], signed_in["tokens"]["accessToken"])
         await ordered_something(stack, anyone, person)
-        assert (await person(PROFILE, n=names[1], e=emails[1]))["updateProfile"]["ok"]
+        assert (await person(PROFILE, n=names[1], e=emails[1], p=PASSWORD))["updateProfile"]["ok"]
         assert (await person(USER, id=user_id))["user"]["name"] in names
         clash = await anyone(REGISTER, i={"email": emails[1], "name": "x", "password": PASSWORD})
         assert clash["registerUser"]["userErrors"][0]["code"] == "ALREADY_EXISTS"
@@ -185,7 +187,7 @@ async def test_after_erasing_nothing_personal_is_left_anywhere(stack: Stack) -> 
         assert await anywhere(stack, [*names, *emails, mark, *secrets]) == []
         assert await anywhere(stack, [hashed]) == ["credentials"]
 
-        erased = (await person(ERASE, id=user_id))["eraseUser"]
+        erased = (await person(ERASE, id=user_id, p=PASSWORD, c=factors[-1]))["eraseUser"]
         assert erased["ok"], erased
         admin = await anyone.signed_in(**status["logins"]["admin"])
         seen = (await admin(USER, id=user_id, t=erased["receipt"]["token"]))["user"]

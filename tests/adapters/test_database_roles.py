@@ -162,7 +162,9 @@ async def test_the_api_works_with_its_role(installed: Installed, kontor: Kontor)
         made = await api.pipeline.execute(
             RegisterUser(email="ada@example.com", name="Ada", password=PASSWORD), actor=ANONYMOUS
         )
-        await api.pipeline.execute(EraseUser(user_id=made.aggregate_id), actor=Actor.system("test"))
+        await api.pipeline.execute(
+            EraseUser(user_id=made.aggregate_id, current_password=PASSWORD), actor=Actor.system("test")
+        )
         assert await api.reads.by_id(CATALOGUE, []) == {}
     assert await kontor.log.end() > 1
 

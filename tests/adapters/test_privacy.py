@@ -80,7 +80,9 @@ async def test_erasing_leaves_no_row_that_is_a_persons(kontor: Kontor) -> None:
     user_id, _ = await with_everything(kontor)
     other, _ = await with_everything(kontor, "bob@example.com")
     for _ in range(2):
-        await kontor.pipeline.execute(EraseUser(user_id=user_id), actor=Actor.user(user_id, [Role.CUSTOMER]))
+        await kontor.pipeline.execute(
+            EraseUser(user_id=user_id, current_password=PASSWORD), actor=Actor.user(user_id, [Role.CUSTOMER])
+        )
     assert await kept(kontor, user_id) == NOTHING
     assert await kept(kontor, other) == EVERYTHING
 
@@ -106,7 +108,7 @@ async def test_who_comes_after_the_erasure_stores_nothing(kontor: Kontor) -> Non
     user_id, _ = await with_everything(kontor)
     proof = await kontor.ports.credentials.verify(user_id, PASSWORD)
     assert proof is not None
-    await kontor.pipeline.execute(EraseUser(user_id=user_id), actor=Actor.user(user_id, []))
+    await kontor.pipeline.execute(EraseUser(user_id=user_id, current_password=PASSWORD), actor=Actor.user(user_id, []))
     await kontor.ports.credentials.set(user_id, PASSWORD)
     await kontor.ports.credentials.stage(user_id, PASSWORD, by=uuid4())
     assert await kontor.ports.sessions.open(proof, user_agent="Firefox", now=NOW) is None
@@ -126,7 +128,9 @@ async def test_a_second_factor_that_was_sealed_before_and_is_stored_after_the_er
 
         async def seal(self, person_id: UUID, *texts: tuple[PersonalField, str]) -> tuple[str, ...]:
             sealed = await kontor.personal_data.seal(person_id, *texts)
-            await kontor.pipeline.execute(EraseUser(user_id=UserId(person_id)), actor=Actor.user(person_id, []))
+            await kontor.pipeline.execute(
+                EraseUser(user_id=UserId(person_id), current_password=PASSWORD), actor=Actor.user(person_id, [])
+            )
             return sealed
 
     await MfaTable(kontor.pool, Late()).prepare(user_id, "ada@example.com")  # type: ignore[arg-type]
@@ -184,12 +188,14 @@ async def test_of_many_who_want_one_address_at_once_in_two_processes_one_gets_it
         owners = [await with_everything(kontor, f"owner{n}@example.com") for n in range(4)]
         for n, email in enumerate(["new@example.com", "owner0@example.com"]):
             if n == 1:
-                await kontor.pipeline.execute(EraseUser(user_id=owners[0][0]), actor=Actor.user(owners[0][0], []))
+                await kontor.pipeline.execute(
+                    EraseUser(user_id=owners[0][0], current_password=PASSWORD), actor=Actor.user(owners[0][0], [])
+                )
             changing = [Actor.user(owners[place][0], [Role.CUSTOMER]) for place in (1, 2, 3)]
             wanted: list[Any] = [
                 *(each.pipeline.execute(RegisterUser(email=email, name="x", password=PASSWORD), actor=ANONYMOUS)
                   for each in (kontor, second, kontor)),
-                *(each.pipeline.execute(UpdateProfile(email=email), actor=actor)
+                *(each.pipeline.execute(UpdateProfile(email=email, current_password=PASSWORD), actor=actor)
                   for each, actor in zip((second, kontor, second), changing, strict=True)),
             ]  # fmt: skip
             results = await asyncio.gather(*wanted, return_exceptions=True)

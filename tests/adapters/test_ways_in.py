@@ -119,7 +119,9 @@ async def test_a_sign_in_that_was_verified_before_a_second_factor_counts_needs_i
     kontor: Kontor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ada, sessions = await account(kontor), kontor.sessions
-    secret = secret_in((await kontor.pipeline.execute(EnableMfa(), actor=ada)).secret["provisioning_uri"])
+    secret = secret_in(
+        (await kontor.pipeline.execute(EnableMfa(current_password=PASSWORD), actor=ada)).secret["provisioning_uri"]
+    )
     open_session = sessions.open
 
     async def late(*given: Any, **more: Any) -> Any:
@@ -138,12 +140,14 @@ async def test_what_a_thief_prepares_meanwhile_is_not_what_the_owner_has_confirm
     kontor: Kontor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ada, store = await account(kontor), kontor.store
-    secret = secret_in((await kontor.pipeline.execute(EnableMfa(), actor=ada)).secret["provisioning_uri"])
+    secret = secret_in(
+        (await kontor.pipeline.execute(EnableMfa(current_password=PASSWORD), actor=ada)).secret["provisioning_uri"]
+    )
     append = store.append
 
     async def late(wanted: Any) -> Any:
         if wanted.command_name == "ConfirmMfa":
-            await kontor.pipeline.execute(EnableMfa(), actor=ada)
+            await kontor.pipeline.execute(EnableMfa(current_password=PASSWORD), actor=ada)
         return await append(wanted)
 
     monkeypatch.setattr(store, "append", late)
@@ -221,12 +225,12 @@ async def test_sessions_that_are_opened_while_all_end_end_too_unless_one_is_kept
 
 async def test_a_factor_that_is_given_up_is_gone_with_the_event(kontor: Kontor) -> None:
     ada = await account(kontor)
-    told = (await kontor.pipeline.execute(EnableMfa(), actor=ada)).secret
+    told = (await kontor.pipeline.execute(EnableMfa(current_password=PASSWORD), actor=ada)).secret
     step = int(kontor.ports.clock.now().timestamp()) // STEP_S
     await kontor.pipeline.execute(ConfirmMfa(code=code_at(secret_in(told["provisioning_uri"]), step)), actor=ada)
     codes = told["recovery_codes"].split("\n")
     assert await sign_in(kontor, mfa_code=codes[0])
-    await kontor.pipeline.execute(DisableMfa(code=codes[1]), actor=ada)
+    await kontor.pipeline.execute(DisableMfa(code=codes[1], current_password=PASSWORD), actor=ada)
     async with kontor.pool.connection() as connection:
         rows = await connection.execute("SELECT count(*) FROM mfa WHERE user_id = %s", [ada.user_id])
         assert await rows.fetchone() == (0,)

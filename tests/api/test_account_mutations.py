@@ -29,12 +29,12 @@ SIGN_IN = """mutation($password: String!, $code: String) {
   signIn(input: {email: "ada@example.com", password: $password, mfaCode: $code}) {
     ok userErrors { code field } tokens { accessToken refreshToken expiresIn } user { id mfaEnabled } } }"""
 PROFILE = f"""mutation($name: String, $email: String, $key: ID) {{
-  updateProfile(name: $name, email: $email, idempotencyKey: $key) {SHOWN} }}"""
+  updateProfile(name: $name, email: $email, currentPassword: \"{PASSWORD}\", idempotencyKey: $key) {SHOWN} }}"""
 PASSWORDS = f"mutation($current: String!, $new: String!) {{ changePassword(current: $current, new: $new) {DONE} }}"
 SIGN_OUT = f"mutation($session: ID) {{ signOut(sessionId: $session) {DONE} }}"
-ENABLE = f"mutation {{ enableMfa {FACTOR} }}"
+ENABLE = f'mutation {{ enableMfa(currentPassword: "{PASSWORD}") {FACTOR} }}'
 CONFIRM = f"mutation($code: String!) {{ confirmMfa(code: $code) {FACTOR} }}"
-DISABLE = f"mutation($code: String!) {{ disableMfa(code: $code) {DONE} }}"
+DISABLE = f'mutation($code: String!) {{ disableMfa(code: $code, currentPassword: "{PASSWORD}") {DONE} }}'
 GRANT = f"""mutation($id: ID!, $role: Role!, $key: ID) {{
   grantRole(userId: $id, role: $role, idempotencyKey: $key) {SHOWN} }}"""
 REVOKE = f"""mutation($id: ID!, $role: Role!, $key: ID) {{
@@ -43,7 +43,8 @@ VERIFY = f"mutation($token: String!) {{ verifyEmail(token: $token) {DONE} }}"
 FORGOTTEN = """mutation($email: String!) {
   requestPasswordReset(email: $email) { ok userErrors { code field } receipt { version replayed token } } }"""
 RESET = f"mutation($token: String!, $new: String!) {{ resetPassword(token: $token, new: $new) {DONE} }}"
-ERASE = f"mutation($id: ID!, $key: ID) {{ eraseUser(userId: $id, idempotencyKey: $key) {DONE} }}"
+ERASE = f"""mutation($id: ID!, $key: ID) {{
+  eraseUser(userId: $id, currentPassword: "{PASSWORD}", idempotencyKey: $key) {DONE} }}"""
 
 
 async def shop() -> tuple[InMemory, Actor]:

@@ -22,16 +22,19 @@ REASONS = "ok userErrors { code field }"
 REGISTER = f"mutation($i: RegisterUserInput!) {{ registerUser(input: $i) {{ {REASONS} user {{ id }} }} }}"
 SIGN_IN = f"mutation($i: SignInInput!) {{ signIn(input: $i) {{ {REASONS} tokens {{ accessToken refreshToken }} }} }}"
 REFRESH = f"mutation($t: String!) {{ refreshTokens(refreshToken: $t) {{ {REASONS} tokens {{ refreshToken }} }} }}"
-PROFILE = f"""mutation($n: String, $e: String, $k: ID) {{ updateProfile(name: $n, email: $e, idempotencyKey: $k) {{
+PROFILE = f"""mutation($n: String, $e: String, $k: ID) {{
+  updateProfile(name: $n, email: $e, currentPassword: \"{PASSWORD}\", idempotencyKey: $k) {{
   {REASONS} receipt {{ token version replayed }} user {{ name email version }} }} }}"""
 PASSWORDS = f"mutation($c: String!, $n: String!) {{ changePassword(current: $c, new: $n) {{ {REASONS} }} }}"
 SIGN_OUT = f"mutation($s: ID) {{ signOut(sessionId: $s) {{ {REASONS} }} }}"
-ENABLE = f"mutation {{ enableMfa {{ {REASONS} provisioningUri recoveryCodes }} }}"
+ENABLE = f'mutation {{ enableMfa(currentPassword: "{PASSWORD}") {{ {REASONS} provisioningUri recoveryCodes }} }}'
 CONFIRM = f"mutation($c: String!) {{ confirmMfa(code: $c) {{ {REASONS} receipt {{ token }} }} }}"
-DISABLE = f"mutation($c: String!) {{ disableMfa(code: $c) {{ {REASONS} receipt {{ token }} }} }}"
+DISABLE = f"""mutation($c: String!) {{ disableMfa(code: $c, currentPassword: "{PASSWORD}") {{
+  {REASONS} receipt {{ token }} }} }}"""
 GRANT = f"""mutation($u: ID!, $r: Role!) {{ grantRole(userId: $u, role: $r) {{ {REASONS} user {{ roles }} }} }}"""
 REVOKE = f"""mutation($u: ID!, $r: Role!) {{ revokeRole(userId: $u, role: $r) {{ {REASONS} user {{ roles }} }} }}"""
-ERASE = f"mutation($u: ID!) {{ eraseUser(userId: $u) {{ {REASONS} receipt {{ token version }} }} }}"
+ERASE = f"""mutation($u: ID!) {{ eraseUser(userId: $u, currentPassword: \"{PASSWORD}\") {{
+  {REASONS} receipt {{ token version }} }} }}"""
 ME = "query($t: ConsistencyToken) { me(consistentWith: $t) { name email mfaEnabled roles } }"
 
 

@@ -135,7 +135,7 @@ async def signed_in(api: Api, *roles: Role, mfa: bool = False) -> str:
     now = api.kontor.ports.clock.now()
     if mfa:
         ada = Actor.user(outcome.aggregate_id, (Role.CUSTOMER,))
-        offered = await api.kontor.pipeline.execute(EnableMfa(), actor=ada)
+        offered = await api.kontor.pipeline.execute(EnableMfa(current_password=PASSWORD), actor=ada)
         (secret,) = parse_qs(urlsplit(offered.secret["provisioning_uri"]).query)["secret"]
         code = code_at(base64.b32decode(secret), int(now.timestamp()) // STEP_S)
         await api.kontor.pipeline.execute(ConfirmMfa(code=code), actor=ada)

@@ -44,7 +44,7 @@ from tests.api.test_road_of_one_order import (  # noqa: F401  # fixtures
     sku,
     staff,
 )
-from tests.given import STAFF
+from tests.given import PASSWORD, STAFF
 
 pytestmark = pytest.mark.servers
 SYSTEM = Actor.system("checkout")
@@ -238,7 +238,7 @@ async def test_the_past_of_an_order_shows_nothing_of_a_person_who_was_erased(kon
     as_of = await moment(kontor)
     assert (await answered(kontor, ORDER, id=str(order_id), asOf=as_of))["customer"]["name"] == "Ada"
     assert ada.user_id
-    await kontor.pipeline.execute(EraseUser(user_id=UserId(ada.user_id)), actor=ada)
+    await kontor.pipeline.execute(EraseUser(user_id=UserId(ada.user_id), current_password=PASSWORD), actor=ada)
     for views in ((), (USERS,)):  # before the view knows of it, and after
         await shown(kontor, *(views or (CATALOGUE,)))
         told = await answered(kontor, ORDER, id=str(order_id), asOf=as_of)

@@ -24,7 +24,7 @@ SIGN_IN = f"""mutation($e: String!, $p: String!) {{
   signIn(input: {{email: $e, password: $p}}) {{ {REASONS} tokens {{ accessToken }} }} }}"""
 REFRESH = f"mutation($t: String!) {{ refreshTokens(refreshToken: $t) {{ {REASONS} }} }}"
 FORGOTTEN = f"mutation($e: String!) {{ requestPasswordReset(email: $e) {{ {REASONS} }} }}"
-ENABLE = f"mutation {{ enableMfa {{ {REASONS} }} }}"
+ENABLE = f'mutation {{ enableMfa(currentPassword: "{PASSWORD}") {{ {REASONS} }} }}'
 CONFIRM = f"mutation($c: String!) {{ confirmMfa(code: $c) {{ {REASONS} }} }}"
 
 

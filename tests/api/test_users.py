@@ -57,11 +57,11 @@ async def test_an_account_is_found_by_its_whole_address_or_its_id(kontor: Kontor
 async def test_the_address_is_the_present_one(kontor: Kontor) -> None:
     (ada,) = await register(kontor, "ada")
     herself = Actor.user(ada.aggregate_id, [])
-    await kontor.pipeline.execute(UpdateProfile(email="lovelace@example.com"), actor=herself)
+    await kontor.pipeline.execute(UpdateProfile(email="lovelace@example.com", current_password=PASSWORD), actor=herself)
     await shown(kontor, USERS)
     assert names(await page(kontor, search="lovelace@example.com")) == ["Ada"]
     assert names(await page(kontor, search="ada@example.com")) == []
-    await kontor.pipeline.execute(EraseUser(user_id=UserId(ada.aggregate_id)), actor=herself)
+    await kontor.pipeline.execute(EraseUser(user_id=UserId(ada.aggregate_id), current_password=PASSWORD), actor=herself)
     await shown(kontor, USERS)
     assert names(await page(kontor, search="lovelace@example.com")) == []
     assert names(await page(kontor)) == ["(erased)"]

@@ -104,7 +104,7 @@ async def test_a_revoked_admin_makes_no_other_admin_and_refreshes_to_what_is_lef
 
 async def test_an_erased_member_of_staff_writes_nothing(company: Company) -> None:
     bob = await company.person("bob@example.com", Role.STAFF)
-    await company.system(EraseUser(user_id=bob.id))
+    await company.system(EraseUser(user_id=bob.id, current_password=PASSWORD))
     await company.refused_everywhere(bob)
     for api in (company.here, company.there):
         assert codes(await api.ask(ADD, bob.access)) == ["UNAUTHENTICATED"]

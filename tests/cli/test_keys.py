@@ -51,7 +51,9 @@ async def test_after_a_rotation_everything_opens_without_the_key_before(settings
     async with open_kontor(with_keys(settings, old), name="before") as kontor:
         made = await kontor.pipeline.execute(ADA, actor=ANONYMOUS, idempotency_key="k")
         actor = Actor.user(made.aggregate_id, [Role.CUSTOMER])
-        uri = (await kontor.pipeline.execute(EnableMfa(), actor=actor)).secret["provisioning_uri"]
+        uri = (await kontor.pipeline.execute(EnableMfa(current_password=PASSWORD), actor=actor)).secret[
+            "provisioning_uri"
+        ]
         secret = base64.b32decode(parse_qs(urlsplit(uri).query)["secret"][0])
         step = int(kontor.ports.clock.now().timestamp()) // STEP_S
         await kontor.pipeline.execute(ConfirmMfa(code=code_at(secret, step - 1)), actor=actor)

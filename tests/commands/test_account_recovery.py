@@ -65,13 +65,13 @@ async def test_a_mailed_token_verifies_the_address_however_often_it_is_used() ->
 async def test_a_token_is_for_the_address_it_was_mailed_to() -> None:
     kontor, ada, ada_id = await shop()
     old, reset = await mailed(kontor, ada_id, VERIFY), await mailed(kontor, ada_id, RESET)
-    await kontor.execute(UpdateProfile(email="ada@new.example"), ada)
+    await kontor.execute(UpdateProfile(email="ada@new.example", current_password=PASSWORD), ada)
     for request in (VerifyEmail(token=old), ResetPassword(token=reset, new=NEW_PASSWORD)):
         with pytest.raises(Invalid, match="not the account's any more"):
             await kontor.execute(request, ANONYMOUS)
     new = await mailed(kontor, ada_id, VERIFY, "ada@new.example")
     assert await kontor.execute(VerifyEmail(token=new), ANONYMOUS)
-    await kontor.execute(UpdateProfile(email="ada@third.example"), ada)
+    await kontor.execute(UpdateProfile(email="ada@third.example", current_password=PASSWORD), ada)
     assert not (await kontor.loaded(ada_id)).email_verified
 
 
@@ -181,7 +181,7 @@ async def test_a_weak_password_leaves_the_token_good(new: str) -> None:
 
 async def test_a_reset_password_does_not_give_the_second_factor_up() -> None:
     kontor, ada, ada_id = await shop()
-    await kontor.execute(EnableMfa(), ada)
+    await kontor.execute(EnableMfa(current_password=PASSWORD), ada)
     await kontor.execute(ConfirmMfa(code="000001"), ada)
     token = await mailed(kontor, ada_id, RESET)
     await kontor.execute(ResetPassword(token=token, new=NEW_PASSWORD), ANONYMOUS)
@@ -192,7 +192,7 @@ async def test_a_reset_password_does_not_give_the_second_factor_up() -> None:
 async def test_an_erased_account_has_no_tokens() -> None:
     kontor, ada, ada_id = await shop()
     verify, reset = await mailed(kontor, ada_id, VERIFY), await mailed(kontor, ada_id, RESET)
-    await kontor.execute(EraseUser(user_id=ada_id), ada)
+    await kontor.execute(EraseUser(user_id=ada_id, current_password=PASSWORD), ada)
     assert tokens(kontor).kept == {}
     late = await mailed(kontor, ada_id, RESET)
     for token in (reset, late):

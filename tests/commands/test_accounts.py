@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from adapters.memory_accounts import MemoryCredentials
-from commands.credentials import ChangePassword, ConfirmMfa, DisableMfa, EnableMfa
+from commands.credentials import RECENT, ChangePassword, ConfirmMfa, DisableMfa, EnableMfa
 from commands.handling import ANONYMOUS, Actor, Outcome
 from commands.orders import PlaceOrder, WantedLine
 from commands.sessions import SignIn, SignOut
@@ -23,6 +24,7 @@ from domain.errors import (
     MfaInvalid,
     MfaRequired,
     NotFound,
+    ReauthenticationRequired,
     Unauthenticated,
     WeakPassword,
 )
@@ -35,9 +37,9 @@ OWN: list[Any] = [
     UpdateProfile(name="Ada"),
     ChangePassword(current=PASSWORD, new=NEW_PASSWORD),
     SignOut(),
-    EnableMfa(),
+    EnableMfa(current_password=PASSWORD),
     ConfirmMfa(code="000001"),
-    DisableMfa(code="000001"),
+    DisableMfa(code="000001", current_password=PASSWORD),
 ]
 FOR_ADMIN: list[Any] = [
     GrantRole(user_id=UserId(UUID(int=1)), role=Role.STAFF),
@@ -85,10 +87,10 @@ async def test_roles_are_for_admins(request_: Any) -> None:
 
 async def test_a_profile_changes_by_what_is_new() -> None:
     kontor, ada, ada_id = await shop()
-    await kontor.execute(UpdateProfile(name=" Ada L. ", email=" Ada@New.example "), ada)
+    await kontor.execute(UpdateProfile(name=" Ada L. ", email=" Ada@New.example ", current_password=PASSWORD), ada)
     assert await name_and_email(kontor, ada_id) == ("Ada L.", "ada@new.example")
     before = len(kontor.store.stored)
-    await kontor.execute(UpdateProfile(name="Ada L.", email="ada@new.example"), ada)
+    await kontor.execute(UpdateProfile(name="Ada L.", email="ada@new.example", current_password=PASSWORD), ada)
     await kontor.execute(UpdateProfile(), ada)
     assert len(kontor.store.stored) == before
 
@@ -97,9 +99,9 @@ async def test_an_address_that_was_given_up_is_free_and_a_taken_one_is_not() -> 
     kontor, ada, _ = await shop()
     bob = await kontor.customer("bob@example.com")
     with pytest.raises(AlreadyExists):
-        await kontor.execute(UpdateProfile(email="ADA@example.com"), bob)
-    await kontor.execute(UpdateProfile(email="ada@new.example"), ada)
-    await kontor.execute(UpdateProfile(email="ada@example.com"), bob)
+        await kontor.execute(UpdateProfile(email="ADA@example.com", current_password=PASSWORD), bob)
+    await kontor.execute(UpdateProfile(email="ada@new.example", current_password=PASSWORD), ada)
+    await kontor.execute(UpdateProfile(email="ada@example.com", current_password=PASSWORD), bob)
     with pytest.raises(AlreadyExists):
         await kontor.execute(RegisterUser(email="ada@new.example", name="x", password=PASSWORD))
     assert (await sign_in(kontor)).aggregate_id == bob.user_id
@@ -108,7 +110,7 @@ async def test_an_address_that_was_given_up_is_free_and_a_taken_one_is_not() -> 
 async def test_of_many_who_want_one_address_at_once_one_gets_it() -> None:
     kontor, ada, _ = await shop()
     results = await asyncio.gather(
-        kontor.execute(UpdateProfile(email="one@example.com"), ada),
+        kontor.execute(UpdateProfile(email="one@example.com", current_password=PASSWORD), ada),
         *(kontor.execute(RegisterUser(email="one@example.com", name="x", password=PASSWORD)) for _ in range(3)),
         return_exceptions=True,
     )
@@ -167,7 +169,7 @@ async def test_signing_out_ends_one_session_or_all_and_nobody_elses() -> None:
 
 async def test_a_second_factor_counts_once_it_is_confirmed() -> None:
     kontor, ada, _ = await shop()
-    secret = (await kontor.execute(EnableMfa(), ada)).secret
+    secret = (await kontor.execute(EnableMfa(current_password=PASSWORD), ada)).secret
     recovery_codes = secret["recovery_codes"].split("\n")
     assert secret["provisioning_uri"].startswith("otpauth://")
     assert await sign_in(kontor)  # not confirmed yet
@@ -178,7 +180,7 @@ async def test_a_second_factor_counts_once_it_is_confirmed() -> None:
         await kontor.execute(ConfirmMfa(code="000001"), ada)
     assert kontor.store.event_types.count("user.mfa_enabled") == 1
     with pytest.raises(IllegalTransition):
-        await kontor.execute(EnableMfa(), ada)
+        await kontor.execute(EnableMfa(current_password=PASSWORD), ada)
     with pytest.raises(MfaRequired):
         await sign_in(kontor)
     with pytest.raises(MfaInvalid):
@@ -193,13 +195,13 @@ async def test_a_second_factor_counts_once_it_is_confirmed() -> None:
 @pytest.mark.parametrize("code", ["000002", "recovery-1"])
 async def test_a_second_factor_is_given_up_with_a_code(code: str) -> None:
     kontor, ada, _ = await shop()
-    await kontor.execute(DisableMfa(code="nothing to give up"), ada)
-    await kontor.execute(EnableMfa(), ada)
+    await kontor.execute(DisableMfa(code="nothing to give up", current_password=PASSWORD), ada)
+    await kontor.execute(EnableMfa(current_password=PASSWORD), ada)
     await kontor.execute(ConfirmMfa(code="000001"), ada)
     with pytest.raises(MfaInvalid):
-        await kontor.execute(DisableMfa(code="000001"), ada)
+        await kontor.execute(DisableMfa(code="000001", current_password=PASSWORD), ada)
     for _ in range(2):
-        await kontor.execute(DisableMfa(code=code), ada)
+        await kontor.execute(DisableMfa(code=code, current_password=PASSWORD), ada)
     assert kontor.store.event_types.count("user.mfa_disabled") == 1
     assert await sign_in(kontor)
 
@@ -227,7 +229,7 @@ async def test_an_erased_account_is_unreadable_and_its_address_free(by_admin: bo
     await sign_in(kontor)
     sealed: User = await kontor.loaded(ada_id)
     for _ in range(2):
-        await kontor.execute(EraseUser(user_id=ada_id), admin if by_admin else ada)
+        await kontor.execute(EraseUser(user_id=ada_id, current_password=PASSWORD), admin if by_admin else ada)
     assert kontor.store.event_types[-2:] in (["user.erased", "email.released"], ["email.released", "user.erased"])
     assert kontor.personal_data.opened(ada_id, sealed.name) is None
     assert kontor.sessions.opened == {}
@@ -250,7 +252,7 @@ async def test_what_cannot_be_destroyed_at_once_keeps_nothing_else_from_it(monke
         raise ConnectionError(person_id)
 
     monkeypatch.setattr(kontor.personal_data, "destroy", fails)
-    assert (await kontor.execute(EraseUser(user_id=ada_id), ada)).version == 2
+    assert (await kontor.execute(EraseUser(user_id=ada_id, current_password=PASSWORD), ada)).version == 2
     assert kontor.sessions.opened == {}
     assert not await kontor.ports.credentials.verify(ada_id, PASSWORD)
 
@@ -259,11 +261,11 @@ async def test_a_repeated_request_with_its_key_changes_nothing_again() -> None:
     kontor, ada, ada_id = await shop()
     admin = await kontor.admin()
     for request, actor in (
-        (UpdateProfile(name="Ada L.", email="ada@new.example"), ada),
+        (UpdateProfile(name="Ada L.", email="ada@new.example", current_password=PASSWORD), ada),
         (ChangePassword(current=PASSWORD, new=NEW_PASSWORD), ada),
         (GrantRole(user_id=ada_id, role=Role.STAFF), admin),
         (RevokeRole(user_id=ada_id, role=Role.STAFF), admin),
-        (EraseUser(user_id=ada_id), admin),
+        (EraseUser(user_id=ada_id, current_password=PASSWORD), admin),
     ):
         first = await kontor.execute(request, actor, key="k")
         stored = len(kontor.store.stored)
@@ -277,14 +279,14 @@ async def test_only_an_admin_erases_somebody_else() -> None:
     bob = await kontor.customer("bob@example.com")
     for actor in (bob, STAFF):
         with pytest.raises(NotFound):
-            await kontor.execute(EraseUser(user_id=ada_id), actor)
+            await kontor.execute(EraseUser(user_id=ada_id, current_password=PASSWORD), actor)
     assert "user.erased" not in kontor.store.event_types
 
 
 async def test_nothing_is_sold_to_an_erased_customer() -> None:
     kontor, ada, ada_id = await shop()
     await kontor.product("MUG", units=1)
-    await kontor.execute(EraseUser(user_id=ada_id), await kontor.admin())
+    await kontor.execute(EraseUser(user_id=ada_id, current_password=PASSWORD), await kontor.admin())
     order = PlaceOrder(lines=(WantedLine(sku="MUG", quantity=1),), currency="GBP", payment_method="card")
     with pytest.raises(NotFound):
         await kontor.execute(order, ada)
@@ -324,3 +326,44 @@ async def test_a_password_that_changes_meanwhile_changes_nothing_else(
     with pytest.raises(BadCredentials):
         await kontor.execute(ChangePassword(current=PASSWORD, new="a third horse battery"), ada)
     assert await sign_in(kontor, NEW_PASSWORD)
+
+
+@pytest.mark.parametrize("shown", [None, "wrong horse battery"])
+async def test_a_stolen_access_token_is_not_the_account(shown: str | None) -> None:
+    kontor, ada, ada_id = await shop()
+    before = len(kontor.store.stored)
+    wanted: list[Any] = [
+        UpdateProfile(email="thief@example.com", current_password=shown),
+        EnableMfa(current_password=shown),
+        EraseUser(user_id=ada_id, current_password=shown),
+        ChangePassword(current=shown or "", new=NEW_PASSWORD),
+    ]
+    for request in wanted:
+        with pytest.raises((ReauthenticationRequired, BadCredentials)):
+            await kontor.execute(request, ada)
+    assert len(kontor.store.stored) == before
+
+
+async def test_where_there_is_a_factor_its_code_has_to_come_with_the_password() -> None:
+    kontor, ada, ada_id = await shop()
+    await kontor.execute(EnableMfa(current_password=PASSWORD), ada)
+    await kontor.execute(ConfirmMfa(code="000001"), ada)
+    for code, error in ((None, MfaRequired), ("000001", MfaInvalid)):
+        wanted: list[Any] = [
+            UpdateProfile(email="ada@new.example", current_password=PASSWORD, mfa_code=code),
+            EraseUser(user_id=ada_id, current_password=PASSWORD, mfa_code=code),
+            ChangePassword(current=PASSWORD, new=NEW_PASSWORD, mfa_code=code),
+        ]
+        for request in wanted:
+            with pytest.raises(error):
+                await kontor.execute(request, ada)
+    await kontor.execute(ChangePassword(current=PASSWORD, new=NEW_PASSWORD, mfa_code="000002"), ada)
+
+
+async def test_a_factor_is_confirmed_within_five_minutes_of_the_password() -> None:
+    kontor, ada, _ = await shop()
+    await kontor.execute(EnableMfa(current_password=PASSWORD), ada)
+    kontor.clock.advance(RECENT + timedelta(seconds=1))
+    with pytest.raises(MfaInvalid, match="begin again"):
+        await kontor.execute(ConfirmMfa(code="000001"), ada)
+    assert "user.mfa_enabled" not in kontor.store.event_types

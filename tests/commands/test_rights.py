@@ -36,14 +36,14 @@ def for_admin(user_id: UserId) -> list[Any]:
         ResumeUser(user_id=user_id),
         EndSessions(user_id=user_id),
         ResetMfa(user_id=user_id),
-        EraseUser(user_id=user_id),
+        EraseUser(user_id=user_id, current_password=PASSWORD),
     ]
 
 
 LOSSES = {
     "revoked": lambda user_id: RevokeRole(user_id=user_id, role=Role.ADMIN),
     "suspended": lambda user_id: SuspendUser(user_id=user_id, reason=FRAUD),
-    "erased": lambda user_id: EraseUser(user_id=user_id),
+    "erased": lambda user_id: EraseUser(user_id=user_id, current_password=PASSWORD),
 }
 
 
@@ -123,7 +123,7 @@ async def test_nobody_takes_admin_from_himself() -> None:
         RevokeRole(user_id=of(grace), role=Role.ADMIN),
         SuspendUser(user_id=of(grace), reason=FRAUD),
         ResetMfa(user_id=of(grace)),
-        EraseUser(user_id=of(grace)),
+        EraseUser(user_id=of(grace), current_password=PASSWORD),
     ):
         with pytest.raises(IllegalTransition):
             await kontor.execute(request, grace)
@@ -153,7 +153,7 @@ async def test_a_suspended_account_is_told_so_only_with_the_right_password_and_c
 async def test_a_lost_second_factor_is_taken_away_and_sessions_end() -> None:
     kontor = InMemory()
     customer, grace = await kontor.customer(), await kontor.admin()
-    await kontor.execute(EnableMfa(), customer)
+    await kontor.execute(EnableMfa(current_password=PASSWORD), customer)
     await kontor.execute(ConfirmMfa(code="000001"), customer)
     right = SignIn(email="ada@example.com", password=PASSWORD)
     await kontor.execute(replace(right, mfa_code="000002"), ANONYMOUS)
@@ -181,13 +181,13 @@ async def test_a_role_that_needs_a_second_factor_counts_once_there_is_one_and_as
     for request in for_admin(ada):
         with pytest.raises(Forbidden, match="second factor"):
             await kontor.execute(request, grace)
-    await kontor.execute(EnableMfa(), grace)
+    await kontor.execute(EnableMfa(current_password=PASSWORD), grace)
     await kontor.execute(ConfirmMfa(code="000001"), grace)
     user = await kontor.loaded(of(grace))
     assert present_roles(user, factor_required=kontor.ports.factor_required) == (Role.CUSTOMER, Role.ADMIN)
     await kontor.execute(GrantRole(user_id=ada, role=Role.STAFF), grace)
     with pytest.raises(IllegalTransition, match="ADMIN needs a second factor"):
-        await kontor.execute(DisableMfa(code="000002"), grace)
+        await kontor.execute(DisableMfa(code="000002", current_password=PASSWORD), grace)
     await kontor.execute(ResetMfa(user_id=of(grace)), SYSTEM)
     with pytest.raises(Forbidden, match="second factor"):
         await kontor.execute(GrantRole(user_id=ada, role=Role.ADMIN), grace)

@@ -141,7 +141,7 @@ async def test_a_key_is_not_destroyed_by_an_event_that_the_log_does_not_have(kon
         await erasure.apply(transaction, [as_if_it_had_happened(erased, position=2**40)])
     assert await kontor.personal_data.open([(ada, PersonalField.USER_NAME, token)]) == ["Ada"]
     assert await kontor.ports.credentials.verify(ada, PASSWORD)
-    await kontor.pipeline.execute(EraseUser(user_id=UserId(ada)), actor=Actor.user(ada, []))
+    await kontor.pipeline.execute(EraseUser(user_id=UserId(ada), current_password=PASSWORD), actor=Actor.user(ada, []))
     assert await kontor.personal_data.open([(ada, PersonalField.USER_NAME, token)]) == [None]
 
 

@@ -182,7 +182,7 @@ async def test_an_address_without_account_gets_no_mail_and_nothing_is_recorded(p
 
 async def test_a_reset_goes_to_whoever_has_the_address_by_now(post: Post) -> None:
     customer = await post.registered()
-    await post.do(UpdateProfile(email="ada@new.example"), Actor.user(customer, []))
+    await post.do(UpdateProfile(email="ada@new.example", current_password=PASSWORD), Actor.user(customer, []))
     await post.send("password_reset", await claim_of(post, EMAIL))
     assert post.taken.messages == []
     await post.registered(EMAIL)
@@ -197,7 +197,7 @@ async def test_an_address_is_verified_by_the_mailed_link_and_asked_for_once_it_i
     await post.do(VerifyEmail(token=post.token()), ANONYMOUS)
     await post.send("email_verification", customer)  # there is nothing left to verify
     assert len(post.taken.messages) == 1
-    await post.do(UpdateProfile(email="ada@new.example"), Actor.user(customer, []))
+    await post.do(UpdateProfile(email="ada@new.example", current_password=PASSWORD), Actor.user(customer, []))
     await post.send("email_verification", customer)
     assert post.taken.messages[-1]["To"] == "ada@new.example"
 
@@ -205,7 +205,7 @@ async def test_an_address_is_verified_by_the_mailed_link_and_asked_for_once_it_i
 async def test_somebody_who_was_erased_gets_no_mail_and_that_is_recorded(post: Post) -> None:
     customer = await post.registered()
     claim = await claim_of(post, EMAIL)
-    await post.do(EraseUser(user_id=customer))
+    await post.do(EraseUser(user_id=customer, current_password=PASSWORD))
     effect_id = await post.send("password_changed", customer)
     ((event_type, data),) = await post.recorded(effect_id)
     assert (event_type, data["reason"], data["user_id"]) == ("notification.failed", "erased", str(customer))
