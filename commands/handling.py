@@ -232,10 +232,10 @@ class Pipeline:
         record of a failed sign-in), Forbidden, Unauthenticated, or Overloaded."""
         command = self._table[type(request)]
         with self._ports.security.watched(command.name, actor) as about:
-            if command.name in EVENT_OF:
-                about.extend(ids_of(request))
             command.permission(actor)
             require_storable(request)
+            if command.name in EVENT_OF:
+                about.extend(ids_of(request))
             keyed = command.takes_key and idempotency_key is not None
             digest = request_digest(request, key=self._ports.digest_key) if keyed else b""
             command_id = self._command_id(command, actor, idempotency_key if keyed else None, digest)
