@@ -18,7 +18,7 @@ from domain.money import Money
 from domain.orders import LINES_MAX, Order, OrderStatus
 from domain.quantity import QUANTITY_MAX
 from domain.users import Role
-from tests.given import GBP_2_55, NOW, ORDER_ID, STAFF, SYSTEM, InMemory, order_of
+from tests.given import GBP_2_55, NOW, ORDER_ID, PASSWORD, STAFF, SYSTEM, InMemory, order_of
 
 FOR_STAFF: dict[str, dict[str, Any]] = {
     "another customer": {"customer_id": UUID(int=0xBAD)},
@@ -181,7 +181,7 @@ async def test_the_reason_of_an_order_is_erased_with_its_customer() -> None:
     assert customer.user_id is not None
     before, after = await kontor.placed(customer, ("MUG", 1)), await kontor.placed(customer, ("MUG", 1))
     await kontor.cancel(before, customer)
-    await kontor.execute(EraseUser(user_id=UserId(customer.user_id)), customer)
+    await kontor.execute(EraseUser(user_id=UserId(customer.user_id), current_password=PASSWORD), customer)
     await kontor.cancel(after, STAFF)
     assert await opened_reason(kontor, await kontor.order(before)) is None
     assert ((await kontor.order(after)).status, (await kontor.order(after)).reason) == (OrderStatus.CANCELLED, "")
