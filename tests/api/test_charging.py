@@ -16,6 +16,7 @@ from adapters import past as adapters_past
 from adapters.wiring import Kontor
 from api.graphql import charging
 from api.graphql.cost import MUTATION
+from commands.handling import Actor
 from commands.inventory import ReceiveStock
 from domain.identity import stock_item_id
 from domain.users import Role
@@ -61,7 +62,7 @@ async def test_the_past_is_charged_by_the_events_it_reads_from_the_nearest_row_t
     api: Served, versions: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(adapters_past, "EVENTS_A_READ", 50)
-    token = api.token(uuid4(), Role.CUSTOMER)
+    token = api.token(uuid4(), Role.STAFF)
     answer, cost = await spent(api, PAST, token, v=versions)
     assert answer["data"]["stockItem"] == {"onHand": 120, "version": versions}
     assert cost == 1 + -(-versions // charging.EVENTS_A_POINT)
@@ -73,7 +74,7 @@ async def test_the_past_is_charged_by_the_events_it_reads_from_the_nearest_row_t
 
 
 async def test_a_kept_row_of_other_code_is_not_read(api: Served, versions: int) -> None:
-    token = api.token(uuid4(), Role.CUSTOMER)
+    token = api.token(uuid4(), Role.STAFF)
     await api.kontor.past_rows.keep(STOCK, _row(60))
     async with api.kontor.pool.connection() as connection:
         await connection.execute("UPDATE past_rows SET shape = 'of before', state = '{}'")
@@ -188,7 +189,7 @@ async def test_all_stock_is_charged_by_its_rows(stack: Stack) -> None:
             for row_id, sku in rows:
                 statement = SQL("INSERT INTO {} (id, sku, on_hand, reserved, version, position) VALUES (%s,%s,1,0,1,1)")
                 await connection.execute(statement.format(table), [row_id, sku])
-        async with shop.client() as client:
+        async with shop.client(shop.token(Actor.user(uuid4(), [Role.STAFF]))) as client:
             await client.subscribe(following.STOCK)
             assert 0 < await items(client, 60, within_s=4) < 45
 

@@ -11,6 +11,7 @@ from graphql import GraphQLError
 from api.graphql import documents
 from api.graphql.consistency import Freshness
 from api.graphql.documents import CHARACTERS_MAX, Documents
+from api.graphql.gate import OPEN
 from api.graphql.schema import schema
 from api.graphql.shape import TOKENS_MAX
 
@@ -81,7 +82,7 @@ def test_the_variables_of_conditions_are_known(kept: Documents) -> None:
 async def test_a_document_with_too_many_tokens_is_refused_by_the_schema() -> None:
     nothing: Any = None  # is read
     freshness = Freshness(nothing, nothing)
-    context = SimpleNamespace(refusal=None, over_socket=False, allowance=None, freshness=freshness)
+    context = SimpleNamespace(refusal=None, over_socket=False, allowance=None, freshness=freshness, gate=OPEN)
     for _ in range(2):
         answer = await schema.execute("{" + " __typename" * TOKENS_MAX + "}", context_value=context)
         assert answer.errors is not None
