@@ -94,6 +94,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url="/openapi.json" if development else None,
+        redirect_slashes=False,  # a redirect repeats the Host header, which the client writes
     )
     app.state.draining = False  # set by whoever is about to end the process, see `api.health`
     app.state.development = development
