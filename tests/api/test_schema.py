@@ -29,6 +29,9 @@ ADDED = {
         for name in ("suspendUser", "resumeUser", "endSessions", "resetMfa")
         for argument in ("userId", "idempotencyKey")
     ),
+    *(f"Mutation.{name}(currentPassword)" for name in ("updateProfile", "enableMfa", "disableMfa", "eraseUser")),
+    *(f"Mutation.{name}(mfaCode)" for name in ("updateProfile", "changePassword", "eraseUser")),
+    "UserErrorCode.REAUTHENTICATION_REQUIRED",
 }
 ADDED_TYPES = {"SuspensionReason"}
 # What the contract has and nobody serves yet.
