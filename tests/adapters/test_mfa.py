@@ -46,7 +46,7 @@ def test_the_uri_is_what_authenticators_read() -> None:
 async def enabled(kontor: Kontor) -> tuple[UUID, bytes, tuple[str, ...]]:
     """A person with a second factor that counts: its secret and its recovery codes."""
     user = uuid4()
-    uri, recovery = await kontor.ports.mfa.prepare(user, "ada@example.com")
+    uri, recovery = await kontor.ports.mfa.prepare(user, "ada@example.com", now=NOW)
     async with kontor.pool.connection() as connection:
         await connection.execute(
             "INSERT INTO mfa (user_id, secret_sealed, recovery_digests)"
@@ -78,14 +78,14 @@ async def test_each_code_is_good_once(kontor: Kontor) -> None:
 @pytest.mark.servers
 async def test_only_codes_of_time_confirm_a_factor_each_once_and_none_counts_before(kontor: Kontor) -> None:
     mfa, user, by = kontor.ports.mfa, uuid4(), uuid4()
-    uri, recovery = await mfa.prepare(user, "ada@example.com")
+    uri, recovery = await mfa.prepare(user, "ada@example.com", now=NOW)
     code = code_at(secret_in(uri), int(NOW.timestamp()) // STEP_S)
     assert not await mfa.take(user, code, now=NOW)
     assert not await mfa.take(user, recovery[0], now=NOW)
-    assert not await mfa.confirm(user, recovery[0], by=by, now=NOW)
-    assert not await mfa.confirm(uuid4(), code, by=by, now=NOW)
-    assert await mfa.confirm(user, code, by=by, now=NOW)
-    assert not await mfa.confirm(user, code, by=uuid4(), now=NOW)
+    assert not await mfa.confirm(user, recovery[0], by=by, prepared_after=NOW, now=NOW)
+    assert not await mfa.confirm(uuid4(), code, by=by, prepared_after=NOW, now=NOW)
+    assert await mfa.confirm(user, code, by=by, prepared_after=NOW, now=NOW)
+    assert not await mfa.confirm(user, code, by=uuid4(), prepared_after=NOW, now=NOW)
     assert not await mfa.take(user, recovery[0], now=NOW), "it counts with the event"
 
 
@@ -100,7 +100,7 @@ async def test_of_many_who_send_one_code_at_once_one_gets_in(kontor: Kontor) -> 
 @pytest.mark.servers
 async def test_neither_secret_nor_recovery_codes_are_stored_as_they_are(kontor: Kontor) -> None:
     mfa, user = kontor.ports.mfa, uuid4()
-    uri, recovery = await mfa.prepare(user, "ada@example.com")
+    uri, recovery = await mfa.prepare(user, "ada@example.com", now=NOW)
     async with kontor.pool.connection() as connection:
         found = await connection.execute("SELECT m::text FROM prepared_factors m WHERE user_id = %s", [user])
         ((row,),) = await found.fetchall()

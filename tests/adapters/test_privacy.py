@@ -62,7 +62,7 @@ async def with_everything(kontor: Kontor, email: str = "ada@example.com") -> tup
     made = await kontor.pipeline.execute(RegisterUser(email=email, name="Ada", password=PASSWORD), actor=ANONYMOUS)
     user_id = UserId(made.aggregate_id)
     signed_in = await kontor.pipeline.execute(SignIn(email=email, password=PASSWORD), actor=ANONYMOUS)
-    await kontor.ports.mfa.prepare(user_id, email)
+    await kontor.ports.mfa.prepare(user_id, email, now=NOW)
     await mailed_token(kontor, user_id)
     assert await kept(kontor, user_id) == EVERYTHING
     return user_id, signed_in.secret["refresh_token"]
@@ -114,7 +114,7 @@ async def test_who_comes_after_the_erasure_stores_nothing(kontor: Kontor) -> Non
     assert await kontor.ports.sessions.open(proof, user_agent="Firefox", now=NOW) is None
     await mailed_token(kontor, user_id)
     with pytest.raises(IllegalTransition, match="ERASED"):
-        await kontor.ports.mfa.prepare(user_id, "ada@example.com")
+        await kontor.ports.mfa.prepare(user_id, "ada@example.com", now=NOW)
     assert await kept(kontor, user_id) == NOTHING
 
 
@@ -133,7 +133,7 @@ async def test_a_second_factor_that_was_sealed_before_and_is_stored_after_the_er
             )
             return sealed
 
-    await MfaTable(kontor.pool, Late()).prepare(user_id, "ada@example.com")  # type: ignore[arg-type]
+    await MfaTable(kontor.pool, Late()).prepare(user_id, "ada@example.com", now=NOW)  # type: ignore[arg-type]
     assert await kept(kontor, user_id) == NOTHING
 
 
@@ -154,7 +154,7 @@ async def test_of_everything_at_once_with_an_erasure_nothing_stays(kontor: Konto
         assert proof is not None
         done = await asyncio.gather(
             ports.sessions.open(proof, user_agent="a", now=NOW),
-            ports.mfa.prepare(person, "a"),
+            ports.mfa.prepare(person, "a", now=NOW),
             ports.credentials.stage(person, "another horse battery", by=uuid4()),
             mailed_token(kontor, person),
             erase(person),
