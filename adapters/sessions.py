@@ -110,8 +110,9 @@ class SessionTable:
         """Has it neither ended nor expired?"""
         async with self._pool.connection() as connection:
             found = await connection.execute(
-                "SELECT FROM sessions WHERE session_id = %s AND revoked_at IS NULL AND expires_at > %s",
-                [session_id, now],
+                "SELECT FROM sessions WHERE session_id = %s AND revoked_at IS NULL AND expires_at > %s"
+                " AND last_used_at > %s",
+                [session_id, now, now - self._idle],
             )
             return await found.fetchone() is not None
 
