@@ -190,8 +190,7 @@ async def test_a_worker_that_is_far_behind_passes_over_the_backlog_and_then_foll
         with psycopg.connect(other.variables["KONTOR_POSTGRES_URL"], autocommit=True) as connection:
             OrderLog(connection).fill(EVENTS)
             # These orders are of the past: nothing follows from them.
-            past = "UPDATE view_positions SET position = %s WHERE view IN ('checkout', 'effects')"
-            connection.execute(past, [EVENTS])
+            connection.execute(PASSED)
         log = stack.home / "logs" / "worker-far.log"
         async with open_kontor(other.settings, name="test") as kontor:
             with other.process("relay", log="relay-far"):
@@ -210,6 +209,10 @@ async def test_a_worker_that_is_far_behind_passes_over_the_backlog_and_then_foll
                     assert (await verify_all(kontor)).findings == []
 
 
+PASSED: Any = (
+    b"UPDATE view_positions v SET position = coalesce((SELECT max(notification_id) FROM events e"
+    b" WHERE e.context = v.context AND e.shard = v.shard), 0) WHERE v.view IN ('checkout', 'effects')"
+)
 FOLLOWS_STOCK: Any = (
     b"INSERT INTO view_positions (view, context, shard) SELECT 'checkout', 'inventory', s"
     b" FROM generate_series(0, 11) s RETURNING 1"
