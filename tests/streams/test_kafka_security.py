@@ -20,7 +20,7 @@ from adapters.kafka import ensure_topics
 from adapters.relay_store import PostgresRelayStore
 from adapters.settings import Settings
 from adapters.topics import KafkaTopics
-from adapters.wiring import Kontor, open_kontor
+from adapters.wiring import Kontor, open_kontor, record_signatures
 from cli.processes import environment_of
 from commands.catalogue import AddProduct
 from domain.money import Money
@@ -87,7 +87,9 @@ async def test_an_event_travels_through_the_relay_and_a_worker(settings: Setting
     async with open_kontor(secured, name="test") as kontor:
         await kontor.copies.begin()
         relaying = asyncio.create_task(
-            Relay(PostgresRelayStore(secured.postgres_url, kontor.log), KafkaTopics(secured)).run()
+            Relay(
+                PostgresRelayStore(secured.postgres_url, kontor.log), KafkaTopics(secured, record_signatures(secured))
+            ).run()
         )
         worker = subprocess.Popen(
             [sys.executable, "-m", "cli.main", "worker"], cwd=ROOT, env=os.environ | environment_of(secured)
@@ -112,7 +114,7 @@ async def test_admin_client_producer_and_consumer_take_every_way_in(
 ) -> None:
     secured = over(settings, ways(broker)[way])
     await topics_made(secured)
-    async with KafkaTopics(secured).open() as topics:
+    async with KafkaTopics(secured, record_signatures(secured)).open() as topics:
         assert await topics.ends([("catalogue", 0)]) == {("catalogue", 0): 0}
 
 
@@ -149,7 +151,7 @@ async def test_what_does_not_prove_itself_is_not_spoken_to(
         changed = {"kafka_ca_file": str(broker.folder / changed["kafka_ca_file"])}
     wrong = over(settings, ways(broker)[way] | changed)
     with pytest.raises((KafkaConnectionError, KafkaError, TimeoutError)):
-        async with asyncio.timeout(20), KafkaTopics(wrong).open():
+        async with asyncio.timeout(20), KafkaTopics(wrong, record_signatures(wrong)).open():
             pass
 
 
