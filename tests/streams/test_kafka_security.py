@@ -17,7 +17,6 @@ from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from psycopg.sql import SQL
 
 from adapters.kafka import ensure_topics
-from adapters.relay_store import PostgresRelayStore
 from adapters.settings import Settings
 from adapters.topics import KafkaTopics
 from adapters.wiring import Kontor, open_kontor, record_signatures
@@ -25,7 +24,6 @@ from cli.processes import environment_of
 from commands.catalogue import AddProduct
 from domain.money import Money
 from streams.credentials import credentials_of
-from streams.relay import Relay
 from streams.verification import verify_all
 from tests.conftest import ROOT
 from tests.given import SYSTEM
@@ -86,26 +84,22 @@ async def test_an_event_travels_through_the_relay_and_a_worker(settings: Setting
     await topics_made(secured)
     async with open_kontor(secured, name="test") as kontor:
         await kontor.copies.begin()
-        relaying = asyncio.create_task(
-            Relay(
-                PostgresRelayStore(secured.postgres_url, kontor.log), KafkaTopics(secured, record_signatures(secured))
-            ).run()
-        )
-        worker = subprocess.Popen(
-            [sys.executable, "-m", "cli.main", "worker"], cwd=ROOT, env=os.environ | environment_of(secured)
+        environment = os.environ | environment_of(secured)
+        relay, worker = (
+            subprocess.Popen([sys.executable, "-m", "cli.main", name], cwd=ROOT, env=environment)
+            for name in ("relay", "worker")
         )
         try:
             await kontor.pipeline.execute(AddProduct(sku="MUG", name="Mug", price=Money(1, "GBP")), actor=SYSTEM)
             async with asyncio.timeout(WITHIN_S):
                 while not await shown(kontor):
-                    assert worker.poll() is None
+                    assert worker.poll() is relay.poll() is None
                     await asyncio.sleep(0.1)
             assert (await verify_all(kontor)).findings == []
         finally:
-            worker.send_signal(signal.SIGTERM)
-            worker.wait(30)
-            relaying.cancel()
-            await asyncio.gather(relaying, return_exceptions=True)
+            for process in (relay, worker):
+                process.send_signal(signal.SIGTERM)
+                process.wait(30)
 
 
 @pytest.mark.parametrize("way", ["scram-256", "scram-512", "plain", "certificate"])
