@@ -6,9 +6,11 @@ Exit codes: 0 done, 1 not done (one sentence says why), 2 the command line is wr
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import Any
 
+import structlog
 import typer
 from typer.core import TyperGroup
 
@@ -81,6 +83,8 @@ def kontor() -> None:
 def main() -> None:
     """The entry point."""
     share_bytecode()
+    # Standard output is what a command answers; a long-running process says more about its log lines.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     app()
 
 
