@@ -9,12 +9,12 @@ is added; nobody but its owner may read it.
 from __future__ import annotations
 
 import base64
-import os
 import secrets
 import sys
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+
+from cli.stack.atomic_file import write_atomically
 
 ENVIRONMENT_FILE = ".env"
 
@@ -65,21 +65,8 @@ def add_missing(path: Path) -> list[str]:
     missing = {name: value for name, value in made_secrets().items() if name not in named_in(text)}
     if text and not text.endswith("\n"):
         text += "\n"
-    _replace(path, text + "".join(f"{name}={value}\n" for name, value in missing.items()))
+    write_atomically(path, text + "".join(f"{name}={value}\n" for name, value in missing.items()))
     return list(missing)
-
-
-def _replace(path: Path, text: str) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def said(path: Path, added: list[str]) -> str:

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from cli.stack.atomic_file import write_atomically
 from cli.stack.environment_file import key, password
 from cli.stack.problem import Problem
 
@@ -194,20 +195,6 @@ def _gateway_secrets() -> dict[str, str]:
 def _written(home: Home, made: Secrets) -> Secrets:
     write_atomically(home.secrets_file, json.dumps(asdict(made), indent=1))
     return made
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file by complete, synced content at mode 0600; a reader sees the old or the new, never half."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 @contextmanager

@@ -21,7 +21,8 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
 from cli.bytecode import cache_folder
-from cli.stack.home import Home, write_atomically
+from cli.stack.atomic_file import write_atomically
+from cli.stack.home import Home
 from cli.stack.jars import classpath, locked_jars
 from cli.stack.java import Java
 from cli.stack.problem import Problem

@@ -14,7 +14,8 @@ import random
 import socket
 from dataclasses import asdict, dataclass, replace
 
-from cli.stack.home import Home, write_atomically
+from cli.stack.atomic_file import write_atomically
+from cli.stack.home import Home
 from cli.stack.problem import Problem
 
 VARIABLES = {

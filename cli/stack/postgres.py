@@ -24,7 +24,8 @@ import psycopg
 from psycopg import sql
 
 from cli.stack import run_as
-from cli.stack.home import Home, write_atomically
+from cli.stack.atomic_file import write_atomically
+from cli.stack.home import Home
 from cli.stack.problem import Problem
 from cli.stack.process import Spec
 

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass, field
 
 import psutil
 
-from cli.stack.home import Home, write_atomically
+from cli.stack.atomic_file import write_atomically
+from cli.stack.home import Home
 from cli.stack.problem import Problem
 
 # Creation times are computed from clock ticks since boot and the boot time, which the kernel may round differently.

@@ -13,7 +13,8 @@ import platform
 import shutil
 from pathlib import Path
 
-from cli.stack.home import Home, write_atomically
+from cli.stack.atomic_file import write_atomically
+from cli.stack.home import Home
 from cli.stack.problem import Problem
 from cli.stack.process import Spec
 
