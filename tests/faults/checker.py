@@ -30,9 +30,11 @@ _BEHIND: Final = SQL(
     "SELECT count(*) FROM view_positions v WHERE position < (SELECT max(notification_id) FROM events e"
     " WHERE e.context = v.context AND e.shard = v.shard)"
 )
+# Not of payments: an order that is cancelled while its payment is authorised has two moves decided on one state, and
+# whether the money is where it should be is asked below.
 _TWICE: Final = SQL(
-    "SELECT causation_id, count(DISTINCT command_id) FROM events WHERE actor = 'system:checkout' GROUP BY 1"
-    " HAVING count(DISTINCT command_id) > 1"
+    "SELECT causation_id, count(DISTINCT command_id) FROM events"
+    " WHERE actor = 'system:checkout' AND context <> 'payments' GROUP BY 1 HAVING count(DISTINCT command_id) > 1"
 )
 _UNDECIDED: Final = SQL("SELECT count(*) FROM orders_v1 WHERE status IN ('PENDING', 'RESERVED')")
 _UNSETTLED: Final = SQL("SELECT count(*) FROM effects WHERE kind = 'payment' AND state <> 'done'")
