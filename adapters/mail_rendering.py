@@ -66,7 +66,9 @@ class LinkFacts:
 
     @property
     def good_for(self) -> str:
-        """`24 hours`, `30 minutes`."""
+        """`7 days`, `24 hours`, `30 minutes`."""
+        if self.valid.days > 1:
+            return f"{self.valid.days} days"
         hours, rest = divmod(int(self.valid.total_seconds()), 3600)
         return f"{hours} hours" if hours and not rest else f"{hours * 60 + rest // 60} minutes"
 

@@ -17,7 +17,9 @@ from domain.users import User
 if TYPE_CHECKING:
     from adapters.memory import MemoryPersonalData
 
-_VOID_WITH_A_PASSWORD = (TokenPurpose.PASSWORD_RESET,)
+# What goes with another password, and with another address.
+_VOID_WITH_A_PASSWORD = (TokenPurpose.PASSWORD_RESET, TokenPurpose.EMAIL_CHANGE)
+_VOID_WITH_AN_ADDRESS = (TokenPurpose.PASSWORD_RESET, TokenPurpose.EMAIL_VERIFICATION)
 
 
 class MemoryCredentials:
@@ -156,7 +158,7 @@ class MemoryAccounts:
         """What the events of this append say."""
         for event in append.events:
             if isinstance(event, User.PasswordChanged | User.SessionsRevoked | User.MfaEnabled | User.MfaDisabled
-                          | User.Erased):  # fmt: skip
+                          | User.EmailChanged | User.EmailChangeUndone | User.Erased):  # fmt: skip
                 generations = self.credentials.generations
                 generations[event.originator_id] = generations.get(event.originator_id, 0) + 1
             self._apply(event, append.command_id)
@@ -174,6 +176,10 @@ class MemoryAccounts:
                 self.mfa.enabled(user_id)
             case User.MfaDisabled(originator_id=user_id):
                 self.mfa.forget(user_id)
+            case User.EmailChanged(originator_id=user_id):
+                self.tokens.forget(user_id, *_VOID_WITH_AN_ADDRESS)
+            case User.EmailChangeUndone(originator_id=user_id):
+                self.tokens.forget(user_id, *_VOID_WITH_AN_ADDRESS, TokenPurpose.EMAIL_CHANGE)
             case User.Erased(originator_id=user_id):
                 self.credentials.forget(user_id)
                 self.mfa.forget(user_id)

@@ -20,7 +20,7 @@ from prometheus_client import Counter
 
 from adapters.metrics import REGISTRY
 from commands.actors import Actor
-from commands.security_events import DONE, EVENT_OF, SecurityEvent, refusal_of
+from commands.security_events import DONE, EVENT_OF, About, SecurityEvent, refusal_of
 
 log = structlog.get_logger("security")
 COUNTED: Final = Counter(
@@ -87,9 +87,9 @@ class StructuredSecurityLog:
     """See `commands.security_events.SecurityLog`."""
 
     @contextmanager
-    def watched(self, what: str, actor: Actor) -> Iterator[list[str]]:
+    def watched(self, what: str, actor: Actor) -> Iterator[About]:
         """See `commands.security_events.SecurityLog.watched`."""
-        event, subjects = EVENT_OF.get(what), list[str]()
+        event, subjects = EVENT_OF.get(what), About()
         try:
             yield subjects
         except Exception as error:
@@ -99,7 +99,8 @@ class StructuredSecurityLog:
                      subjects=subjects)  # fmt: skip
             raise
         if event is not None:
-            tell(event, who=actor.name, what=what, subjects=subjects)
+            outcome = DONE if subjects.withheld is None else subjects.withheld.code.lower()
+            tell(event, who=actor.name, what=what, outcome=outcome, subjects=subjects)
 
 
 def _left_out(name: str, address: str) -> int | None:

@@ -53,6 +53,7 @@ KINDS: Final = {
     "hashes": "slow hashes are computed",
     "mails": "a mail goes out",
     "tells": "the answer tells whether an input exists",
+    "hides": "neither the answer nor its time tells whether an input exists",
     "folds": "the past is read, charged by its events",
     "follows": "charged by its items while it lives",
     "posts": "a request goes to an address that a client gave",
@@ -94,6 +95,8 @@ def _parts(door: Door) -> Iterator[str]:
         yield "mail (to the address on record)" if door.mails == OWN else f"mail (to `{door.mails}`)"
     if door.tells:
         yield f"oracle (`{door.tells}`)"
+    if door.hides:
+        yield f"hides (`{door.hides}`)"
     for name, on in (("folds", door.folds), ("follows", door.follows), ("posts", door.posts)):
         if on:
             yield name

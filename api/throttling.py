@@ -41,6 +41,9 @@ TELLS: Final = Rate(burst=30, every_s=20.0, at_once=4)
 POSTS: Final = Rate(burst=10, every_s=30.0, at_once=2)
 # Recording a wrong password takes a commit, and without an account there is nothing to record: both answer after this.
 REFUSAL_S_MIN: Final = 0.5
+# What hides whether an account exists answers at a multiple of this after the request: what is stored for a new account
+# takes some milliseconds more.
+ANSWER_STEP_S: Final = 0.25
 # Refusals that say nothing of the secret, or are told to whoever has it alone. All others count as a wrong guess.
 NO_GUESS: Final = frozenset(
     {"RATE_LIMITED", "WEAK_PASSWORD", "MFA_REQUIRED", "REAUTHENTICATION_REQUIRED", "CONFLICT", "ILLEGAL_TRANSITION"}
@@ -79,6 +82,8 @@ async def throttled(kontor: Kontor, request: Any, *, actor: Actor, address: str)
     try:
         async with kontor.rate_limits.in_turn(shares.all), _counted(kontor, shares):
             yield
+        if door.hides:
+            await _next_step(started)
     except RateLimited:
         tell(SecurityEvent.RATE_LIMITED, who=actor.name, what=type(request).__name__, outcome="refused")
         raise
@@ -118,6 +123,12 @@ def door_of(request: Any) -> Door:
     """The declaration of what is asked."""
     door: Door = COMMANDS[type(request)].door if type(request) in COMMANDS else request.DOOR
     return door
+
+
+async def _next_step(started: float) -> None:
+    """Holds no share: others of the address are not kept waiting."""
+    took_s = time.monotonic() - started
+    await asyncio.sleep(math.ceil(took_s / ANSWER_STEP_S) * ANSWER_STEP_S - took_s)
 
 
 @asynccontextmanager

@@ -9,11 +9,13 @@ import typer
 from cli.exits import one_sentence
 from cli.opened import with_kontor
 from cli.stack.problem import Problem
+from commands.email_claims import normal_email
 from commands.handling import Actor
-from commands.users import GrantRole, RevokeRole, normal_email
+from commands.users import GrantRole, RevokeRole
+from domain.email_claims import EmailClaim
 from domain.errors import DomainError
 from domain.identity import UserId, email_claim_id
-from domain.users import EmailClaim, Role, User
+from domain.users import Role, User
 
 app = typer.Typer(no_args_is_help=True, help="What accounts may do.")
 

@@ -56,6 +56,7 @@ from commands.credentials import (
     enable_mfa,
 )
 from commands.doors import OWN, PLAIN, Door
+from commands.email_changes import UndoEmailChange, undo_email_change
 from commands.handling import Command, admin, anyone, integrator, signed_in, staff, system
 from commands.inventory import (
     AdjustStock,
@@ -133,22 +134,21 @@ from domain.disclosure import classified
 
 MAILS_LATER: Final = Door(mails=OWN)  # to whom an order belongs, when it gets that far
 POSTS: Final = Door(posts=True)
-OWN_ADDRESS: Final = Door(guesses="current_password", hashes=1, mails="email", tells="email")
-
 COMMANDS: Final = {
     command.request: command
     for command in (
-        Command(RegisterUser, register_user, anyone, door=Door(hashes=1, mails="email", tells="email")),
+        Command(RegisterUser, register_user, anyone, door=Door(hashes=1, mails="email", hides="email")),
         Command(SignIn, sign_in, anyone, door=Door(guesses="password", of="email", hashes=1), takes_key=False),
         Command(SignOut, sign_out, signed_in, door=PLAIN),
         Command(
             UpdateProfile,
             update_profile,
             signed_in,
-            door=Door(guesses="current_password", hashes=1, mails="email", tells="email"),
+            door=Door(guesses="current_password", hashes=1, mails="email"),
         ),
         Command(ChangePassword, change_password, signed_in, door=Door(guesses="current", hashes=2, mails=OWN)),
         Command(VerifyEmail, verify_email, anyone, door=Door(guesses="token", mails=OWN)),
+        Command(UndoEmailChange, undo_email_change, anyone, door=Door(guesses="token", mails=OWN)),
         Command(RequestPasswordReset, request_password_reset, anyone, door=Door(mails="email")),
         Command(ResetPassword, reset_password, anyone, door=Door(guesses="token", hashes=1, mails=OWN)),
         Command(EnableMfa, enable_mfa, signed_in, door=Door(guesses="current_password", hashes=1)),

@@ -24,7 +24,8 @@ class Door:
     `guesses`: the input that holds a secret, which is compared with the right one. `of`: the input that says whose
     secret that is; without it, it is the actor's, or whoever's the secret is. `hashes`: how many slow hashes are
     computed at most. `mails`: the input that says to which mailbox a mail goes; OWN is the one on record. `tells`: the
-    input of which the answer tells whether it exists. `folds`: the past is read, and charged by its events. `follows`:
+    input of which the answer tells whether it exists. `hides`: the input of which neither the answer nor its time may
+    tell it. `folds`: the past is read, and charged by its events. `follows`:
     it is charged for as long as it lives, by its items. `posts`: a request goes to an address that a client gave."""
 
     guesses: str = ""
@@ -32,6 +33,7 @@ class Door:
     hashes: int = 0
     mails: str = ""
     tells: str = ""
+    hides: str = ""
     folds: bool = False
     follows: bool = False
     posts: bool = False
@@ -44,7 +46,9 @@ class Door:
     @property
     def inputs(self) -> Iterator[str]:
         """The inputs it names."""
-        yield from (name for name in (self.guesses, self.of, self.mails, self.tells) if name and name != OWN)
+        yield from (
+            name for name in (self.guesses, self.of, self.mails, self.tells, self.hides) if name and name != OWN
+        )
 
     def require_inputs(self, name: str, inputs: Collection[str]) -> None:
         """Raises UndeclaredDoor for an input that what it belongs to does not have: nothing would be counted."""

@@ -142,15 +142,17 @@ def require_version(aggregate: Aggregate, expected: int | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a handler decided: the aggregate it was about (None where nobody may learn whether there is one: the answer
-    names the command instead), a secret for the caller that is never stored, a refusal that is raised only after the
-    events are saved (a failed sign-in is a fact), and what is done once they are (lost if the process dies in between,
-    so it must be safe to miss or done by others as well)."""
+    """What a handler decided: the aggregate it was about (None where the caller may not learn whether there is one: the
+    answer names the command instead, and no stream), a secret for the caller that is never stored, a refusal that is
+    raised only after the events are saved (a failed sign-in is a fact), and what is done once they are (lost if the
+    process dies in between, so it must be safe to miss or done by others as well)."""
 
     aggregate: Aggregate | None
     secret: Mapping[str, str] = field(default_factory=dict, repr=False)
     refusal: DomainError | None = None
     after: Callable[[], Awaitable[None]] | None = None
+    subject_id: UUID | None = None  # for the security log, where the caller does not learn it
+    withheld: DomainError | None = None  # a refusal that only the security log learns
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,8 @@ class Outcome:
     heads: tuple[StreamHead, ...]
     aggregate: Aggregate | None = None
     secret: Mapping[str, str] = field(default_factory=dict, repr=False)
+    subject_id: UUID | None = None  # as in Result
+    withheld: DomainError | None = None
 
 
 Handler = Callable[[Any, Work], Awaitable[Result]]
@@ -251,7 +255,8 @@ class Pipeline:
                 keyed,
             )
             outcome = await self._run(execution)
-            about.append(str(outcome.aggregate_id))
+            about.append(str(outcome.subject_id or outcome.aggregate_id))
+            about.withheld = outcome.withheld
             return outcome
 
     async def _run(self, execution: _Execution) -> Outcome:
@@ -345,11 +350,16 @@ class Pipeline:
             )
             heads = await self._ports.store.append(append) or heads
             self._ports.void_tokens.note(events)
+        if aggregate is None:
+            heads = ()
         if result.after is not None:
             await result.after()
         if result.refusal is not None:
             raise result.refusal
-        return Outcome(execution.command_id, subject_id, version, False, heads, aggregate, result.secret)
+        return Outcome(
+            execution.command_id, subject_id, version, False, heads, aggregate, result.secret, result.subject_id,
+            result.withheld,
+        )  # fmt: skip
 
     def _command_id(self, command: Command, actor: Actor, key: str | None, digest: bytes) -> UUID:
         if key is None:
@@ -373,7 +383,9 @@ def replay(stored: StoredCommand, digest: bytes) -> Outcome:
             " record; correct it and send it with a new key.",
             field=("idempotencyKey",),
         )
-    return Outcome(stored.command_id, UUID(stored.result["aggregate_id"]), stored.result["version"], True, stored.heads)
+    subject_id = UUID(stored.result["aggregate_id"])
+    heads = () if subject_id == stored.command_id else stored.heads
+    return Outcome(stored.command_id, subject_id, stored.result["version"], True, heads)
 
 
 def _subject(result: Result, command_id: UUID) -> tuple[UUID, int]:

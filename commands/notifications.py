@@ -53,12 +53,14 @@ def effects_of(event: object, event_id: UUID, recorded_at: datetime) -> Iterable
 
 
 def mails_of(event: object) -> tuple[MailTemplate, ...]:
-    """The mails that this event calls for, to the account or customer that it is about."""
-    template = _mail_of(event)
+    """The mails that this event calls for, each to the account or customer that it is about."""
+    if isinstance(event, User.EmailChangeRequested):
+        return MailTemplate.EMAIL_CHANGE, MailTemplate.EMAIL_CHANGE_REQUESTED
+    template = _mail_of_order(event) or _mail_of_account(event)
     return () if template is None else (template,)
 
 
-def _mail_of(event: object) -> MailTemplate | None:  # noqa: PLR0911  # one line per event
+def _mail_of_order(event: object) -> MailTemplate | None:
     match event:
         # Who is paid outside has agreed with staff, or is of the past and was imported.
         case Order.Confirmed(payment_id=UUID()):
@@ -71,16 +73,24 @@ def _mail_of(event: object) -> MailTemplate | None:  # noqa: PLR0911  # one line
             return MailTemplate.ORDER_REJECTED
         case Order.Refunded():
             return MailTemplate.ORDER_REFUNDED
+        case _:
+            return None
+
+
+def _mail_of_account(event: object) -> MailTemplate | None:  # noqa: PLR0911  # one line per event
+    match event:
+        case User.Created() | User.ProfileUpdated(email=str()):
+            return MailTemplate.EMAIL_VERIFICATION
         case User.EmailVerified():
             return MailTemplate.EMAIL_VERIFIED
+        case User.EmailChanged():
+            return MailTemplate.EMAIL_CHANGED
         case User.PasswordChanged():
             return MailTemplate.PASSWORD_CHANGED
+        case User.MfaEnabled():
+            return MailTemplate.MFA_ENABLED
         case User.MfaDisabled():
             return MailTemplate.MFA_DISABLED
-        case User.Created():
-            return MailTemplate.EMAIL_VERIFICATION
-        case User.ProfileUpdated(email=str()):
-            return MailTemplate.EMAIL_VERIFICATION
         case _:
             return None
 

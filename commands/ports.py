@@ -197,6 +197,8 @@ class TokenPurpose(StrEnum):
     """What a token of a mailed link is good for, and for nothing else."""
 
     EMAIL_VERIFICATION = "email_verification"
+    EMAIL_CHANGE = "email_change"
+    EMAIL_UNDO = "email_undo"
     PASSWORD_RESET = "password_reset"  # noqa: S105  # a name, not a secret
 
 

@@ -45,12 +45,9 @@ EVENT_OF: Final[Mapping[str, SecurityEvent]] = {
     "SuspendUser": SecurityEvent.ACCOUNT_SUSPENDED,
     "ResumeUser": SecurityEvent.ACCOUNT_RESUMED,
     "UpdateProfile": SecurityEvent.PROFILE_CHANGED,
-    "RequestEmailChange": SecurityEvent.PROFILE_CHANGED,
-    "ChangeEmail": SecurityEvent.PROFILE_CHANGED,
     "UndoEmailChange": SecurityEvent.PROFILE_CHANGED,
     "VerifyEmail": SecurityEvent.EMAIL_VERIFIED,
     "SignIn": SecurityEvent.SIGN_IN,
-    "Reauthenticate": SecurityEvent.SIGN_IN,
     "SignOut": SecurityEvent.SESSIONS_ENDED,
     "EndSessions": SecurityEvent.SESSIONS_ENDED,
     "ChangePassword": SecurityEvent.PASSWORD_CHANGED,
@@ -86,18 +83,23 @@ def refusal_of(error: BaseException) -> tuple[SecurityEvent | None, str]:
             return None, FAILED
 
 
+class About(list[str]):
+    """The ids of what an actor asked for is about; and a refusal that the actor does not learn."""
+
+    withheld: DomainError | None = None
+
+
 class SecurityLog(Protocol):
     """Where security events are told."""
 
-    def watched(self, what: str, actor: Actor) -> AbstractContextManager[list[str]]:
-        """Around whatever an actor asks for: tells its refusal, and how a command of EVENT_OF ended. What is put into
-        the list are ids of whom or what it is about."""
+    def watched(self, what: str, actor: Actor) -> AbstractContextManager[About]:
+        """Around whatever an actor asks for: tells its refusal, and how a command of EVENT_OF ended."""
 
 
 class Silent:
     """Tells nobody: for a world without operators."""
 
-    def watched(self, what: str, actor: Actor) -> AbstractContextManager[list[str]]:
+    def watched(self, what: str, actor: Actor) -> AbstractContextManager[About]:
         """See `SecurityLog.watched`."""
         del what, actor
-        return nullcontext([])
+        return nullcontext(About())

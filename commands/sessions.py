@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+from commands.email_claims import address_id
 from commands.handling import Result, Work
 from commands.own_account import own_account, taken_once, wrong_code
-from commands.users import address_id
 from domain.disclosure import KeepsSecrets, Personal, Secret
+from domain.email_claims import EmailClaim
 from domain.errors import AccountSuspended, BadCredentials, DomainError, MfaRequired
 from domain.identity import UserId
 from domain.sessions import SignInAttempt
-from domain.users import EmailClaim, User
+from domain.users import User
 
 VERIFIED_MAX: Final = 2  # how often one attempt verifies the password, where what lets the account in changes meanwhile
 

@@ -1,4 +1,4 @@
-"""Accounts: register, profile, roles, erasure; and the claims that make an address unique.
+"""Accounts: register, profile, roles, erasure.
 
 What is no fact (passwords, sessions, second factors) changes in the transaction of the event that says so. Signing in
 is in `commands.sessions`, passwords and second factors are in `commands.credentials`.
@@ -6,32 +6,34 @@ is in `commands.sessions`, passwords and second factors are in `commands.credent
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
+from commands.email_changes import release_all
+from commands.email_claims import address_id, claim, normal_email
 from commands.handling import Result, Work
 from commands.own_account import account, own_account, proven_account
 from commands.passwords import require_strong
 from commands.rights import require_admin
 from domain.disclosure import KeepsSecrets, Personal, PersonalField, Secret
-from domain.errors import AlreadyExists, Forbidden, IllegalTransition, Invalid, NotFound
-from domain.identity import EmailClaimId, UserId, email_claim_id
+from domain.email_claims import EmailClaim
+from domain.errors import AlreadyExists, Forbidden, IllegalTransition, NotFound
+from domain.identity import UserId, request_in_hour
 from domain.text import plain_text
-from domain.users import EmailClaim, Role, User
+from domain.users import Role, User
 
 log = structlog.get_logger()
-EMAIL_LENGTH_MAX: Final = 254
 NAME_LENGTH_MAX: Final = 200
-# The shape every deliverable address has; whether it exists, only a mail to it can tell.
-_EMAIL: Final = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
+# Mailed to the owner of an address that was registered again.
+EFFECT: Final = "mail.address_taken"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RegisterUser(KeepsSecrets):
-    """Open an account. `password` None (our own processes only): nobody can sign in until one is set."""
+    """Open an account. The answer is the same whether the address has one: its owner is mailed. `password` None (our
+    own processes only): no password opens it until one is set."""
 
     email: Personal
     name: Personal
@@ -42,7 +44,7 @@ class RegisterUser(KeepsSecrets):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpdateProfile(KeepsSecrets):
     """Change one's own name or address; None leaves what there is. Another address needs the present password, and a
-    code where the account has a second factor."""
+    code where the account has a second factor; it counts once the link that is mailed to it was followed."""
 
     name: Personal | None = None
     email: Personal | None = None
@@ -77,27 +79,44 @@ class EraseUser(KeepsSecrets):
 
 
 async def register_user(command: RegisterUser, work: Work) -> Result:
-    """Raises AlreadyExists for a taken address, Invalid, WeakPassword, Forbidden for other roles than CUSTOMER."""
-    if not work.actor.is_system and (command.roles != (Role.CUSTOMER,) or command.password is None):
+    """Raises Invalid, WeakPassword, Forbidden for other roles than CUSTOMER. Of a taken address our own processes learn
+    by AlreadyExists; to others the answer is the same for every address, and names no account."""
+    actor = work.actor
+    if not actor.is_system and (command.roles != (Role.CUSTOMER,) or command.password is None):
         raise Forbidden("A new account is a CUSTOMER with a password; other roles are granted afterwards.")
     email = normal_email(command.email)
     name = plain_text(command.name, field="name", length_max=NAME_LENGTH_MAX)
     if command.password is not None:
-        require_strong(command.password, email=email, name=name, host=work.ports.shop_host, actor=work.actor.name)
-    claim_id = email_claim_id(work.ports.personal_data.digest(email))
-    claim = await work.load(EmailClaim, claim_id)
-    if claim is not None and claim.user_id is not None:
-        raise AlreadyExists("An account with this e-mail address exists; sign in instead.", field=("email",))
+        require_strong(command.password, email=email, name=name, host=work.ports.shop_host, actor=actor.name)
+    known = await work.load(EmailClaim, address_id(email, work))
+    if known is not None and known.is_taken(user_id=None, now=work.now):
+        return await _taken(known, command.password, work)
     # Key and password hash are rows of their own, written first: should the process die before the save,
-    # they belong to nobody and open nothing.
+    # they belong to no account and open nothing.
     user_id, sealed_email, sealed_name = await work.once(
         "prepared", lambda: _prepared(email, name, command.password, work)
     )
-    _claim(claim, claim_id, user_id, work)
+    await claim(email, user_id, work)
     user = User.register(
         user_id=user_id, sealed_email=sealed_email, sealed_name=sealed_name, roles=command.roles, now=work.now
     )
-    return Result(work.add(user))
+    work.add(user)
+    return Result(user) if actor.is_system else Result(None, subject_id=user.id)
+
+
+async def _taken(known: EmailClaim, password: Secret | None, work: Work) -> Result:
+    """The owner of the address is mailed, once an hour at most. The password is hashed as for a new account, and not
+    stored; the time that is left is made equal by the door, see `api.throttling`."""
+    refusal = AlreadyExists("An account with this e-mail address exists; sign in instead.", field=("email",))
+    if work.actor.is_system or password is None:
+        raise refusal
+    # There is no key of such a person: nothing is stored.
+    await work.once("hashed", lambda: work.ports.credentials.set(work.ports.ids.new(), password))
+    hour = int(work.now.timestamp()) // 3600
+    await work.ports.effects.plan(
+        effect=EFFECT, event_id=request_in_hour(known.id, EFFECT, hour), subject_id=known.id, now=work.now
+    )
+    return Result(None, subject_id=known.id, withheld=refusal)
 
 
 async def _prepared(email: str, name: str, password: Secret | None, work: Work) -> tuple[UserId, str, str]:
@@ -111,23 +130,21 @@ async def _prepared(email: str, name: str, password: Secret | None, work: Work) 
 
 
 async def update_profile(command: UpdateProfile, work: Work) -> Result:
-    """Raises AlreadyExists for a taken address, Invalid; for another address also what `proven_account` raises. What is
-    so already is not recorded again."""
+    """Raises Invalid; for another address also what `proven_account` raises, and IllegalTransition after too many
+    changes. What is so already is not recorded again. Whether the address has an account is not looked up."""
     user = await own_account(work)
     old_email, old_name = await work.ports.personal_data.open(
         [(user.id, PersonalField.USER_EMAIL, user.email), (user.id, PersonalField.USER_NAME, user.name)]
     )
     email = None if command.email is None else normal_email(command.email)
     name = None if command.name is None else plain_text(command.name, field="name", length_max=NAME_LENGTH_MAX)
-    email, name = None if email == old_email else email, None if name == old_name else name
-    if email is not None:
+    if email not in (None, old_email):
         user = await proven_account(command.current_password, command.mfa_code, work)
-        claim_id = address_id(email, work)
-        _claim(await work.load(EmailClaim, claim_id), claim_id, UserId(user.id), work)
-        await _release(old_email, user, work)
-    texts = ((PersonalField.USER_EMAIL, email), (PersonalField.USER_NAME, name))
-    sealed = [(await work.ports.personal_data.seal(user.id, (at, text)))[0] if text else None for at, text in texts]
-    user.update_profile(sealed_email=sealed[0], sealed_name=sealed[1], now=work.now)
+        (sealed,) = await work.ports.personal_data.seal(user.id, (PersonalField.USER_EMAIL, email))
+        user.request_email_change(sealed_email=sealed, now=work.now)
+    if name not in (None, old_name):
+        (sealed,) = await work.ports.personal_data.seal(user.id, (PersonalField.USER_NAME, name))
+        user.update_profile(sealed_name=sealed, now=work.now)
     return Result(user)
 
 
@@ -164,8 +181,7 @@ async def erase_user(command: EraseUser, work: Work) -> Result:
     if not work.actor.is_system:
         await proven_account(command.current_password, command.mfa_code, work)
         user = await account(command.user_id, work)
-    (email,) = await work.ports.personal_data.open([(user.id, PersonalField.USER_EMAIL, user.email)])
-    await _release(email, user, work)
+    await release_all(user, work)
     user.erase(by=work.actor.name, now=work.now)
 
     async def after() -> None:
@@ -175,29 +191,3 @@ async def erase_user(command: EraseUser, work: Work) -> Result:
             log.warning("not_destroyed_yet", user_id=str(user.id), error=repr(error))
 
     return Result(user, after=after)
-
-
-def address_id(email: str, work: Work) -> EmailClaimId:
-    """The claim on this address, which names it without telling it."""
-    return email_claim_id(work.ports.personal_data.digest(email))
-
-
-def _claim(claim: EmailClaim | None, claim_id: EmailClaimId, user_id: UserId, work: Work) -> None:
-    if claim is None:
-        work.add(EmailClaim.claim(claim_id=claim_id, user_id=user_id, now=work.now))
-    else:
-        claim.reclaim(user_id=user_id, now=work.now)
-
-
-async def _release(email: str | None, user: User, work: Work) -> None:
-    claim = await work.load(EmailClaim, address_id(email, work)) if email else None
-    if claim is not None:
-        claim.release(user_id=UserId(user.id), now=work.now)
-
-
-def normal_email(email: str) -> str:
-    """The address in the one form under which it is unique: trimmed and lower-cased."""
-    email = plain_text(email, field="email", length_max=EMAIL_LENGTH_MAX).lower()
-    if not _EMAIL.fullmatch(email):
-        raise Invalid(f"{email!r} is not an e-mail address like name@example.com.", field=("email",))
-    return email

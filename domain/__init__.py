@@ -13,12 +13,13 @@ from eventsourcing.domain import Aggregate
 
 from domain.audience import LOG_ROLES, READERS, Audience, declared_audiences
 from domain.catalogue import Category, Product, SlugClaim
+from domain.email_claims import EmailClaim
 from domain.inventory import StockItem
 from domain.notifications import Notification
 from domain.orders import Order
 from domain.payments import Payment
 from domain.sessions import SignInAttempt
-from domain.users import EmailClaim, User
+from domain.users import User
 from domain.webhooks import WebhookEndpoint
 
 # A context is a Kafka topic: its aggregates' events stand in order beside each other.

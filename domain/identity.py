@@ -70,6 +70,11 @@ def request_in_minute(subject_id: UUID, request: str, minute: int) -> UUID:
     return uuid5(subject_id, f"{request}:{minute}")
 
 
+def request_in_hour(subject_id: UUID, request: str, hour: int) -> UUID:
+    """The one request of this kind that counts in an hour since 1970: what asks again has the same id."""
+    return uuid5(subject_id, f"{request}:hour:{hour}")
+
+
 def event_id(aggregate_id: UUID, version: int) -> UUID:
     """The public id of an event, stable for ever and the same on every road (CloudEvents `id`)."""
     return uuid5(aggregate_id, str(version))

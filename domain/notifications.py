@@ -51,8 +51,13 @@ class MailTemplate(StrEnum):
     ORDER_REFUNDED = "order_refunded", MailKind.ORDER
     EMAIL_VERIFICATION = "email_verification", MailKind.REQUEST
     EMAIL_VERIFIED = "email_verified", MailKind.NOTICE
+    EMAIL_CHANGE = "email_change", MailKind.REQUEST  # to the pending address
+    EMAIL_CHANGE_REQUESTED = "email_change_requested", MailKind.NOTICE  # to the present address
+    EMAIL_CHANGED = "email_changed", MailKind.NOTICE  # to the former address
+    ADDRESS_TAKEN = "address_taken", MailKind.REQUEST
     PASSWORD_RESET = "password_reset", MailKind.REQUEST  # a name, not a secret
     PASSWORD_CHANGED = "password_changed", MailKind.NOTICE  # a name, not a secret
+    MFA_ENABLED = "mfa_enabled", MailKind.NOTICE
     MFA_DISABLED = "mfa_disabled", MailKind.NOTICE
 
 

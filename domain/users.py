@@ -1,4 +1,4 @@
-"""Users and the claims on their e-mail addresses.
+"""Users. The claims on their e-mail addresses are in `domain.email_claims`.
 
 Names and addresses enter sealed (see `commands.ports.PersonalData`): this module never sees them in clear.
 Passwords, sessions and second factors are not facts and are not here; that they changed is one. An erased account
@@ -16,8 +16,9 @@ from eventsourcing.domain import Aggregate
 
 from domain.audience import Audience
 from domain.disclosure import Plain, Sealed
-from domain.errors import AlreadyExists, IllegalTransition
-from domain.identity import EmailClaimId, UserId
+from domain.email_claims import FORMER_EMAILS_MAX, UNDO_WINDOW, FormerEmail, PendingEmail
+from domain.errors import IllegalTransition
+from domain.identity import UserId
 
 
 class Role(StrEnum):
@@ -55,9 +56,12 @@ class User(Aggregate):
         def apply(self, aggregate: User) -> None:
             aggregate.email, aggregate.name, aggregate.roles = self.email, self.name, self.roles
             aggregate.mfa_enabled, aggregate.email_verified, aggregate.erased = False, False, False
-            aggregate.suspended_at = None
+            aggregate.mfa_enabled_at, aggregate.suspended_at = None, None
+            aggregate.pending_email, aggregate.former_emails = None, ()
 
     class ProfileUpdated(Aggregate.Event):
+        """`email` is None, but in events of earlier releases, with which another address counted at once."""
+
         TOPIC = "user.profile_updated"
         AUDIENCE = Audience.PERSONAL
         email: Sealed | None
@@ -67,6 +71,46 @@ class User(Aggregate):
             if self.email is not None:
                 aggregate.email, aggregate.email_verified = self.email, False
             aggregate.name = aggregate.name if self.name is None else self.name
+
+    class EmailChangeRequested(Aggregate.Event):
+        """The address does not count yet: a link was mailed to it. It replaces one that was asked for before."""
+
+        TOPIC = "user.email_change_requested"
+        AUDIENCE = Audience.SECURITY
+        email: Sealed
+
+        def apply(self, aggregate: User) -> None:
+            aggregate.pending_email = PendingEmail(self.email, self.timestamp, self.originator_version)
+
+    class EmailChanged(Aggregate.Event):
+        """The link that was mailed to the pending address was followed: it is the account's address."""
+
+        TOPIC = "user.email_changed"
+        AUDIENCE = Audience.PERSONAL
+        email: Sealed
+
+        def apply(self, aggregate: User) -> None:
+            pending, now = aggregate.pending_email, self.timestamp
+            kept = tuple(former for former in aggregate.former_emails if former.left_at > now - UNDO_WINDOW)
+            if aggregate.email_verified:
+                asked = now if pending is None else pending.requested_at
+                kept = (*kept, FormerEmail(aggregate.email, asked, now, self.originator_version))
+            aggregate.former_emails, aggregate.pending_email = kept, None
+            aggregate.email, aggregate.email_verified = self.email, True
+
+    class EmailChangeUndone(Aggregate.Event):
+        """`email` is the former address, which counts again; None where the change had not happened yet."""
+
+        TOPIC = "user.email_change_undone"
+        AUDIENCE = Audience.PERSONAL
+        email: Sealed | None
+
+        def apply(self, aggregate: User) -> None:
+            aggregate.pending_email = None
+            if self.email is not None:
+                texts = [former.email for former in aggregate.former_emails]
+                aggregate.former_emails = aggregate.former_emails[: texts.index(self.email)]
+                aggregate.email, aggregate.email_verified = self.email, True
 
     class RoleGranted(Aggregate.Event):
         TOPIC = "user.role_granted"
@@ -110,13 +154,16 @@ class User(Aggregate):
         AUDIENCE = Audience.SECURITY
         reason: Plain
 
+        def apply(self, aggregate: User) -> None:
+            aggregate.pending_email = None
+
     class MfaEnabled(Aggregate.Event):
         TOPIC = "user.mfa_enabled"
         AUDIENCE = Audience.SECURITY
         reason: Plain
 
         def apply(self, aggregate: User) -> None:
-            aggregate.mfa_enabled = True
+            aggregate.mfa_enabled, aggregate.mfa_enabled_at = True, self.timestamp
 
     class MfaDisabled(Aggregate.Event):
         TOPIC = "user.mfa_disabled"
@@ -124,7 +171,7 @@ class User(Aggregate):
         reason: Plain
 
         def apply(self, aggregate: User) -> None:
-            aggregate.mfa_enabled = False
+            aggregate.mfa_enabled, aggregate.mfa_enabled_at = False, None
 
     class SessionsRevoked(Aggregate.Event):
         """These sessions ended (None: all that were opened before the event), except the one that was kept."""
@@ -186,12 +233,16 @@ class User(Aggregate):
         def apply(self, aggregate: User) -> None:
             aggregate.email, aggregate.name, aggregate.roles = "", "", ()
             aggregate.mfa_enabled, aggregate.email_verified, aggregate.erased = False, False, True
+            aggregate.pending_email, aggregate.former_emails = None, ()
 
     email: str
     name: str
     roles: tuple[Role, ...]
     mfa_enabled: bool
+    mfa_enabled_at: datetime | None
     email_verified: bool
+    pending_email: PendingEmail | None
+    former_emails: tuple[FormerEmail, ...]  # oldest first; those that can be undone, and perhaps older ones
     erased: bool
     suspended_at: datetime | None
 
@@ -208,11 +259,45 @@ class User(Aggregate):
     ) -> User:
         return cls._create(cls.Created, id=user_id, timestamp=now, email=sealed_email, name=sealed_name, roles=roles)
 
-    def update_profile(self, *, sealed_email: str | None, sealed_name: str | None, now: datetime) -> None:
-        """Another address or name; None leaves what there is. Whether it is another, only the caller can tell."""
+    def update_profile(self, *, sealed_name: str | None, now: datetime) -> None:
+        """Another name; None leaves the one there is. Whether it is another, only the caller can tell."""
         self._require_account()
-        if sealed_email is not None or sealed_name is not None:
-            self.trigger_event(self.ProfileUpdated, timestamp=now, email=sealed_email, name=sealed_name)
+        if sealed_name is not None:
+            self.trigger_event(self.ProfileUpdated, timestamp=now, email=None, name=sealed_name)
+
+    def request_email_change(self, *, sealed_email: str, now: datetime) -> None:
+        """Have another address confirmed. Raises IllegalTransition after FORMER_EMAILS_MAX changes in UNDO_WINDOW."""
+        self._require_account()
+        recent = [former.left_at for former in self.former_emails if former.left_at > now - UNDO_WINDOW]
+        if len(recent) >= FORMER_EMAILS_MAX:
+            raise IllegalTransition(
+                f"The address of this account was changed {len(recent)} times in {UNDO_WINDOW.days} days; it can be "
+                f"changed again from {recent[0] + UNDO_WINDOW:%Y-%m-%d %H:%M} UTC on.",
+                field=("email",),
+            )
+        self.trigger_event(self.EmailChangeRequested, timestamp=now, email=sealed_email)
+
+    def confirm_email_change(self, *, now: datetime) -> None:
+        """The pending address is the account's from now on. Raises IllegalTransition where none is pending."""
+        self._require_account()
+        if self.pending_email is None:
+            raise IllegalTransition(f"No change of address is pending for the account {self.id}.")
+        self.trigger_event(self.EmailChanged, timestamp=now, email=self.pending_email.email)
+
+    def undo_email_change(self, former: FormerEmail | None, *, now: datetime) -> None:
+        """The account goes back to this address, or stays with its present one (None) and the pending one is dropped.
+
+        It ends every other way in: the password, every session, and a second factor that was set up within UNDO_WINDOW
+        before the change was asked for, or later. An older factor stays: the mailbox alone is not the account."""
+        self._require_account()
+        asked = former.requested_at if former is not None else None
+        if former is None and self.pending_email is not None:
+            asked = self.pending_email.requested_at
+        restored = None if former is None else former.email
+        self.trigger_event(self.EmailChangeUndone, timestamp=now, email=restored)
+        if self.mfa_enabled_at is not None and asked is not None and self.mfa_enabled_at > asked - UNDO_WINDOW:
+            self.disable_mfa(reason="a change of address was undone", now=now)
+        self.change_password(reason="a change of address was undone", now=now)
 
     def grant(self, *, role: Role, by: str, now: datetime) -> None:
         """Nothing happens when the role is there."""
@@ -277,6 +362,13 @@ class User(Aggregate):
         self._require_account()
         self.trigger_event(self.AdminActed, timestamp=now, command=command, subject_id=subject_id)
 
+    def prove_mailbox(self, *, now: datetime) -> None:
+        """The owner of the present address sets a password by a link in their mail. Until the address is verified,
+        whoever registered it has shown nothing: their second factor goes."""
+        if not self.email_verified:
+            self.verify_email(now=now)
+            self.disable_mfa(reason="set up before the address was verified", now=now)
+
     def verify_email(self, *, now: datetime) -> None:
         """The present address is the owner's; nothing happens when that is known."""
         self._require_account()
@@ -291,57 +383,3 @@ class User(Aggregate):
     def _require_account(self) -> None:
         if self.erased:
             raise IllegalTransition(f"The account {self.id} is ERASED; nothing can be done with it any more.")
-
-
-class EmailClaim(Aggregate):
-    """Makes an address unique: its id is derived from the address's keyed digest, so a second claim is a conflict.
-
-    Released, it may be claimed again, by anybody."""
-
-    TOPIC = "email"
-
-    class Created(Aggregate.Created):
-        TOPIC = "email.claimed"
-        AUDIENCE = Audience.SECURITY
-        user_id: UUID
-
-        def apply(self, aggregate: EmailClaim) -> None:
-            aggregate.user_id = UserId(self.user_id)
-
-    class Released(Aggregate.Event):
-        TOPIC = "email.released"
-        AUDIENCE = Audience.SECURITY
-        user_id: UUID
-
-        def apply(self, aggregate: EmailClaim) -> None:
-            aggregate.user_id = None
-
-    class Reclaimed(Aggregate.Event):
-        TOPIC = "email.reclaimed"
-        AUDIENCE = Audience.SECURITY
-        user_id: UUID
-
-        def apply(self, aggregate: EmailClaim) -> None:
-            aggregate.user_id = UserId(self.user_id)
-
-    user_id: UserId | None
-
-    def __init__(self) -> None:
-        """State comes from events alone."""
-
-    @classmethod
-    def claim(cls, *, claim_id: EmailClaimId, user_id: UserId, now: datetime) -> EmailClaim:
-        return cls._create(cls.Created, id=claim_id, timestamp=now, user_id=user_id)
-
-    def reclaim(self, *, user_id: UserId, now: datetime) -> None:
-        """Nothing happens when it is this user's. Raises AlreadyExists when it is somebody else's."""
-        if self.user_id == user_id:
-            return
-        if self.user_id is not None:
-            raise AlreadyExists("An account with this e-mail address exists; choose another address.", field=("email",))
-        self.trigger_event(self.Reclaimed, timestamp=now, user_id=user_id)
-
-    def release(self, *, user_id: UserId, now: datetime) -> None:
-        """Nothing happens unless it is this user's."""
-        if self.user_id == user_id:
-            self.trigger_event(self.Released, timestamp=now, user_id=user_id)

@@ -38,6 +38,8 @@ def evolve(row: UserRow | None, recorded: Recorded) -> UserRow:  # noqa: PLR0911
     match recorded.event:
         case User.ProfileUpdated(email=email, name=name):
             return replace(row, email_sealed=email or row.email_sealed, name_sealed=name or row.name_sealed)
+        case User.EmailChanged(email=str() as email) | User.EmailChangeUndone(email=str() as email):
+            return replace(row, email_sealed=email)
         case User.RoleGranted(role=role):
             return replace(row, roles=(*row.roles, role))
         case User.RoleRevoked(role=role):

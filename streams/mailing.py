@@ -8,23 +8,23 @@ second time, with the same Message-ID: SMTP knows no idempotency, and a mail twi
 from __future__ import annotations
 
 from functools import partial
-from typing import Final, TypedDict, TypeVar
+from typing import Final, TypedDict
 from uuid import UUID
 
 import structlog
-from eventsourcing.domain import Aggregate
 
 from adapters.mail_rendering import AccountFacts, Facts, LineFacts, LinkFacts, OrderFacts, Url, render
 from adapters.wiring import Kontor
-from commands.account_recovery import GOOD_FOR
 from commands.handling import Actor
+from commands.mailed_links import GOOD_FOR
 from commands.notifications import MAILBOX_LIMITS, RecordMailFailed, RecordMailSent, mailbox_of
 from commands.ports import Mail, MailerAway, MailRefused, TokenPurpose
 from domain.disclosure import PersonalField
 from domain.identity import UserId, email_claim_id, notification_id
 from domain.notifications import MailTemplate, Notification
 from domain.orders import Order, OrderStatus
-from domain.users import EmailClaim, User
+from domain.users import User
+from streams.mail_recipients import Subject, loaded, recipient_of, subject_of
 from streams.settling import NotYet
 
 log = structlog.get_logger()
@@ -36,10 +36,6 @@ class MailboxFull(NotYet):
     def __init__(self, message: str, *, retry_after_s: float) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
-
-
-A = TypeVar("A", bound=Aggregate)
-Subject = Order | User | EmailClaim
 
 
 class _About(TypedDict):
@@ -56,12 +52,21 @@ ACTOR: Final = Actor.system("mailing")
 ERASED: Final = "erased"
 # RFC 2606: nobody is there. Imported customers have such addresses.
 NOBODYS: Final = ".invalid"
-_ACCOUNT: Final = frozenset(
+# What the link of a mail is good for, and the page of the shop that it leads to.
+_LINKS: Final = {
+    MailTemplate.EMAIL_VERIFICATION: (TokenPurpose.EMAIL_VERIFICATION, "verify-email"),
+    MailTemplate.EMAIL_CHANGE: (TokenPurpose.EMAIL_CHANGE, "verify-email"),
+    MailTemplate.EMAIL_CHANGE_REQUESTED: (TokenPurpose.EMAIL_UNDO, "undo-email-change"),
+    MailTemplate.EMAIL_CHANGED: (TokenPurpose.EMAIL_UNDO, "undo-email-change"),
+    MailTemplate.PASSWORD_RESET: (TokenPurpose.PASSWORD_RESET, "reset-password"),
+}
+# Their reader may have to set another password.
+_ALARMING: Final = frozenset(
     {
-        MailTemplate.EMAIL_VERIFICATION,
-        MailTemplate.EMAIL_VERIFIED,
         MailTemplate.PASSWORD_CHANGED,
+        MailTemplate.MFA_ENABLED,
         MailTemplate.MFA_DISABLED,
+        MailTemplate.ADDRESS_TAKEN,
     }
 )
 
@@ -77,22 +82,23 @@ async def send(
 ) -> None:
     """Send the mail of this effect, unless it is recorded as sent or failed; return when it is recorded.
 
-    `subject_id` is the order, the account, or for `password_reset` the claim on an address, whoever has it by now.
+    `subject_id` is the order, the account, or for `password_reset` and `address_taken` the claim on an address.
     Whose mail it is follows from that. Where there is nobody to send to, or nothing left to
     say, nothing is sent or recorded. For somebody who was erased it is recorded as failed, as is a mail that the server
     refuses for good, and one above what the mailbox is sent of its kind; where that can wait, MailboxFull is raised.
     Raises MailerAway where it may be tried again, also where no mail server is configured, and
     ValueError for an unknown template."""
     wanted = MailTemplate(template)
-    if await _loaded(kontor, Notification, notification_id(effect_id)) is not None:
+    if await loaded(kontor, Notification, notification_id(effect_id)) is not None:
         return
-    subject = await _subject(kontor, wanted, subject_id)
-    owner = await _owner(kontor, subject)
-    if subject is None or owner is None or (wanted is MailTemplate.EMAIL_VERIFICATION and owner.email_verified):
+    subject = await subject_of(kontor, wanted, subject_id)
+    to = None if subject is None else await recipient_of(kontor, wanted, subject, event_id)
+    if subject is None or to is None:
         log.info("no_mail", template=template, subject_id=str(subject_id), effect_id=str(effect_id))
         return
+    owner, wanted = to.owner, to.template
     email, name = await kontor.personal_data.open(
-        [(owner.id, PersonalField.USER_EMAIL, owner.email), (owner.id, PersonalField.USER_NAME, owner.name)]
+        [(owner.id, PersonalField.USER_EMAIL, to.email), (owner.id, PersonalField.USER_NAME, owner.name)]
     )
     about: _About = {"effect_id": effect_id, "event_id": event_id, "template": wanted, "user_id": UserId(owner.id)}
     record = partial(_recorded, kontor, about, correlation_id)
@@ -140,43 +146,14 @@ async def _recorded(kontor: Kontor, about: _About, correlation_id: UUID | None, 
     await kontor.pipeline.execute(command, actor=ACTOR, causation_id=about["event_id"], correlation_id=correlation_id)
 
 
-async def _subject(kontor: Kontor, template: MailTemplate, subject_id: UUID) -> Subject | None:
-    if template is MailTemplate.PASSWORD_RESET:
-        return await _loaded(kontor, EmailClaim, subject_id)
-    if template in _ACCOUNT:
-        return await _loaded(kontor, User, subject_id)
-    return await _loaded(kontor, Order, subject_id)
-
-
-async def _owner(kontor: Kontor, subject: Subject | None) -> User | None:
-    """Whose mail it is; None for an address that nobody has."""
-    match subject:
-        case User():
-            return subject
-        case Order(customer_id=user_id) | EmailClaim(user_id=user_id) if user_id is not None:
-            return await _loaded(kontor, User, user_id)
-        case _:
-            return None
-
-
-async def _loaded(kontor: Kontor, kind: type[A], aggregate_id: UUID) -> A | None:
-    found = (await kontor.store.load([aggregate_id])).get(aggregate_id)
-    return found[0] if found is not None and isinstance(found[0], kind) else None
-
-
 async def _facts(kontor: Kontor, template: MailTemplate, subject: Subject, owner: User, email: str) -> Facts:
     shop = kontor.settings.public_url.rstrip("/")
     if isinstance(subject, Order):
         return _order_facts(subject, await _reason(kontor, subject), shop)
-    match template:
-        case MailTemplate.EMAIL_VERIFICATION:
-            return await _link(kontor, TokenPurpose.EMAIL_VERIFICATION, owner, email, f"{shop}/verify-email")
-        case MailTemplate.PASSWORD_RESET:
-            return await _link(kontor, TokenPurpose.PASSWORD_RESET, owner, email, f"{shop}/reset-password")
-        case MailTemplate.PASSWORD_CHANGED | MailTemplate.MFA_DISABLED:
-            return AccountFacts(url=Url(f"{shop}/forgotten-password"))
-        case _:
-            return AccountFacts(url=Url(shop))
+    if template in _LINKS:
+        purpose, page = _LINKS[template]
+        return await _link(kontor, purpose, owner, email, f"{shop}/{page}")
+    return AccountFacts(url=Url(f"{shop}/forgotten-password" if template in _ALARMING else shop))
 
 
 async def _reason(kontor: Kontor, order: Order) -> str:

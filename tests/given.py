@@ -18,7 +18,8 @@ from commands.inventory import ReceiveStock, ReleaseOrder, ReserveOrders
 from commands.orders import CancelOrder, PlaceOrder, WantedLine
 from commands.ports import Ports
 from commands.users import RegisterUser
-from domain.identity import OrderId, ProductId, UserId, product_id, stock_item_id
+from domain.email_claims import EmailClaim
+from domain.identity import OrderId, ProductId, UserId, email_claim_id, product_id, stock_item_id
 from domain.inventory import StockItem
 from domain.money import Money
 from domain.orders import Order, OrderLine
@@ -88,6 +89,13 @@ class InMemory:
         """A registered customer, signed in."""
         outcome = await self.execute(RegisterUser(email=email, name="Ada", password=PASSWORD))
         return Actor.user(outcome.aggregate_id, [Role.CUSTOMER])
+
+    async def account_of(self, email: str) -> UUID:
+        """The account that the address leads to."""
+        claim = await self.loaded(email_claim_id(self.personal_data.digest(email)))
+        assert isinstance(claim, EmailClaim)
+        assert claim.user_id is not None
+        return claim.user_id
 
     async def admin(self, email: str = "grace@example.com") -> Actor:
         """An ADMIN whose account says so, as it is asked with every command for ADMIN."""

@@ -76,7 +76,10 @@ BEGIN
     WHEN 'user.mfa_disabled' THEN
         DELETE FROM mfa WHERE user_id = person;
         DELETE FROM prepared_factors WHERE user_id = person;
-    WHEN 'user.email_changed', 'user.email_change_undone' THEN
+    WHEN 'user.email_changed' THEN
+        -- The link that has changed it may be followed again, and changes nothing then.
+        DELETE FROM account_tokens WHERE user_id = person AND purpose IN ('password_reset', 'email_verification');
+    WHEN 'user.email_change_undone' THEN
         DELETE FROM account_tokens
         WHERE user_id = person AND purpose IN ('password_reset', 'email_change', 'email_verification');
     WHEN 'user.erased' THEN

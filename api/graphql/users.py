@@ -19,10 +19,14 @@ from api.graphql.receipts import Answer, OkPayload, Receipt, UserError, answered
 from api.graphql.resolvers import resolver
 from api.graphql.scalars import ConsistencyToken
 from commands.doors import PLAIN, Door
+from commands.email_claims import normal_email
 from commands.handling import anyone, signed_in, staff
-from commands.users import EraseUser, GrantRole, RegisterUser, RevokeRole, UpdateProfile, normal_email
+from commands.mailed_links import GOOD_FOR
+from commands.ports import TokenPurpose
+from commands.users import EraseUser, GrantRole, RegisterUser, RevokeRole, UpdateProfile
 from domain import users as domain
 from domain.disclosure import PersonalField, Secret, hidden_repr
+from domain.email_claims import EmailClaim
 from domain.errors import Invalid
 from domain.identity import UserId, email_claim_id
 from domain.users import Role
@@ -51,6 +55,16 @@ class User(Node):
     async def email(self, info: Info) -> str:
         """Opened now; batched."""
         return await info.context.opened.load((UUID(self.id), PersonalField.USER_EMAIL, self.email_sealed)) or ERASED
+
+    @resolver("The address that replaces `email` once the link that was mailed to it is followed; null without one.")
+    async def pending_email(self, info: Info) -> str | None:
+        """As the log has it; batched. Null when the link has expired."""
+        user = await info.context.accounts.load(UUID(self.id))
+        pending = None if user is None else user.pending_email
+        expired_before = info.context.kontor.ports.clock.now() - GOOD_FOR[TokenPurpose.EMAIL_CHANGE]
+        if pending is None or pending.requested_at <= expired_before:
+            return None
+        return await info.context.opened.load((UUID(self.id), PersonalField.USER_EMAIL, pending.email))
 
     @resolver("The name.")
     async def name(self, info: Info) -> str:
@@ -124,7 +138,9 @@ class UserPayload:
     ok: bool = strawberry.field(description="Was it done?")
     user_errors: list[UserError] = strawberry.field(description="Why not; empty when it was done.")
     receipt: Receipt | None = strawberry.field(description="What was stored.")
-    user: User | None = strawberry.field(description="The account after it.")
+    user: User | None = strawberry.field(
+        description="The account after it; null for `registerUser`, whose answer is the same for a taken address."
+    )
 
     @classmethod
     def of(cls, answer: Answer) -> UserPayload:
@@ -139,7 +155,7 @@ class UserPayload:
 
 @strawberry.input(description="A new account.")
 class RegisterUserInput:
-    email: str = strawberry.field(description="An address without an account.")
+    email: str = strawberry.field(description="The address. Of one that has an account already, its owner is mailed.")
     name: str = strawberry.field(description="What to call the person.")
     password: str = strawberry.field(description="10 characters to 72 bytes.")
     __repr__ = hidden_repr
@@ -161,7 +177,7 @@ async def searched(context: RequestContext, text: str) -> list[UUID]:
         ) from error
     claim_id = email_claim_id(context.kontor.personal_data.digest(email))
     claim = (await context.kontor.store.load([claim_id])).get(claim_id, (None, None))[0]
-    return [claim.user_id] if isinstance(claim, domain.EmailClaim) and claim.user_id else []
+    return [claim.user_id] if isinstance(claim, EmailClaim) and claim.user_id else []
 
 
 async def user_by_id(context: RequestContext, user_id: UUID | None) -> User | None:
@@ -171,9 +187,14 @@ async def user_by_id(context: RequestContext, user_id: UUID | None) -> User | No
 
 
 async def me_row(context: RequestContext, *, consistent_with: ConsistencyToken | None = None) -> UserRow | None:
-    """None without an account, and while the account's view has not seen it yet."""
+    """None without an account. As the log has it while the view has not seen the account yet: who has just registered
+    has no token of it."""
     context.freshness.require(consistent_with)
-    return await _seen(context, context.actor.user_id)
+    user_id = context.actor.user_id
+    if (row := await _seen(context, user_id)) is not None or user_id is None:
+        return row
+    user = await context.accounts.load(user_id)
+    return None if user is None else _row_of(user)
 
 
 async def user_row(
@@ -188,7 +209,7 @@ async def user_row(
 class UsersQuery:
     @resolver("The account that is signed in; null without one.", who=anyone, door=PLAIN)
     async def me(self, info: Info, consistent_with: ConsistencyToken | None = None) -> User | None:
-        """Null also while the account's view has not seen it yet; pass the token of registering."""
+        """See `me_row`."""
         row = await me_row(info.context, consistent_with=consistent_with)
         return User.of(row) if row else None
 
@@ -227,7 +248,7 @@ class UsersQuery:
 
 @strawberry.type
 class UsersMutation:
-    @resolver("Open an account.")
+    @resolver("Open an account; then sign in. The answer is the same whether the address has an account already.")
     async def register_user(
         self, info: Info, input: RegisterUserInput, idempotency_key: strawberry.ID | None = None
     ) -> UserPayload:
@@ -235,7 +256,10 @@ class UsersMutation:
         request = RegisterUser(email=input.email, name=input.name, password=Secret(input.password))
         return UserPayload.of(await answered(info.context, lambda: request, idempotency_key))
 
-    @resolver("Change one's own name or address; another address needs the present password.")
+    @resolver(
+        "Change one's own name or address. Another address needs the present password, and counts once the link that "
+        "is mailed to it is followed."
+    )
     async def update_profile(
         self,
         info: Info,
@@ -287,6 +311,19 @@ class UsersMutation:
             return EraseUser(user_id=_named(user_id), current_password=shown, mfa_code=code)
 
         return OkPayload.of(await answered(info.context, request, idempotency_key))
+
+
+def _row_of(user: domain.User) -> UserRow:
+    """As the view will have it."""
+    return UserRow(
+        id=user.id,
+        email_sealed=user.email,
+        name_sealed=user.name,
+        roles=user.roles,
+        created_at=user.created_on,
+        mfa_enabled=user.mfa_enabled,
+        version=user.version,
+    )
 
 
 async def _seen(context: RequestContext, user_id: UUID | None) -> UserRow | None:

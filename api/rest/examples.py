@@ -22,6 +22,7 @@ EXAMPLES: Final[Mapping[str, Mapping[str, Any]]] = {
     "update-profile": {"name": "Ada Lovelace", "email": "ada.lovelace@example.com", "currentPassword": _PASSWORD},
     "change-password": {"current": _PASSWORD, "new": "another horse battery"},
     "verify-email": {"token": _TOKEN},
+    "undo-email-change": {"token": _TOKEN},
     "request-password-reset": {"email": "ada@example.com"},
     "reset-password": {"token": _TOKEN, "new": "another horse battery"},
     "enable-mfa": {"currentPassword": _PASSWORD},

@@ -190,9 +190,10 @@ async def test_no_secret_or_personal_text_is_found_in_clear_before_or_after_eras
         staff, admin = [await anyone.signed_in(**stack.status["logins"][role]) for role in ("staff", "admin")]
         email, password = f"{planted.hide('email')}@person.example", f"{planted.hide('password')} horse battery"
         register = {"email": email, "name": planted.hide("name"), "password": password}
-        user_id = (await anyone(REGISTER, i=register))["registerUser"]["user"]["id"]
+        assert (await anyone(REGISTER, i=register))["registerUser"]["ok"]
         login = {"email": email, "password": password}
         opened = (await anyone(SIGN_IN, {"User-Agent": planted.seen_by_session}, i=login))["signIn"]
+        user_id = opened["user"]["id"]
         person = Client(http, url, opened["tokens"]["accessToken"])
         cancelled, refunded = await order_for(person, staff), await order_for(person, staff)
         ids = {"cancel-order": {"orderId": cancelled}} | {

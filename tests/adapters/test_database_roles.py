@@ -160,7 +160,7 @@ async def test_an_analyst_reads_business_events_alone(installed: Installed, kont
 async def test_the_api_works_with_its_role(installed: Installed, kontor: Kontor) -> None:
     async with open_kontor(installed.as_part(API), name="api") as api:
         made = await api.pipeline.execute(
-            RegisterUser(email="ada@example.com", name="Ada", password=PASSWORD), actor=ANONYMOUS
+            RegisterUser(email="ada@example.com", name="Ada", password=PASSWORD), actor=Actor.system("test")
         )
         await api.pipeline.execute(
             EraseUser(user_id=made.aggregate_id, current_password=PASSWORD), actor=Actor.system("test")

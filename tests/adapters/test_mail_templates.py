@@ -52,6 +52,7 @@ ORDER = OrderFacts(
     url=Url(f"{SHOP}/orders/7"),
 )
 REASONED = replace(ORDER, reason="none left")
+UNDO = LinkFacts(url=Url(f"{SHOP}/undo-email-change#token=abc"), valid=timedelta(days=7))
 FACTS: dict[MailTemplate, Facts] = {
     MailTemplate.ORDER_CONFIRMED: ORDER,
     MailTemplate.ORDER_SHIPPED: replace(ORDER, carrier="Royal Mail", tracking_number="RM 123"),
@@ -62,7 +63,12 @@ FACTS: dict[MailTemplate, Facts] = {
     MailTemplate.EMAIL_VERIFIED: AccountFacts(url=Url(SHOP)),
     MailTemplate.PASSWORD_RESET: LinkFacts(url=Url(f"{SHOP}/reset-password#token=abc"), valid=timedelta(minutes=30)),
     MailTemplate.PASSWORD_CHANGED: AccountFacts(url=Url(f"{SHOP}/forgotten")),
+    MailTemplate.MFA_ENABLED: AccountFacts(url=Url(f"{SHOP}/forgotten")),
     MailTemplate.MFA_DISABLED: AccountFacts(url=Url(f"{SHOP}/forgotten")),
+    MailTemplate.ADDRESS_TAKEN: AccountFacts(url=Url(f"{SHOP}/forgotten")),
+    MailTemplate.EMAIL_CHANGE: LinkFacts(url=Url(f"{SHOP}/verify-email#token=abc"), valid=timedelta(hours=24)),
+    MailTemplate.EMAIL_CHANGE_REQUESTED: UNDO,
+    MailTemplate.EMAIL_CHANGED: UNDO,
 }
 HOSTILE = {
     "html": '<img src=x onerror="alert(1)"></bdi><script>alert(2)</script>',

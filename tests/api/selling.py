@@ -7,7 +7,7 @@ from uuid import UUID
 
 from adapters.wiring import Kontor
 from commands.catalogue import AddProduct
-from commands.handling import ANONYMOUS, Actor
+from commands.handling import Actor
 from commands.inventory import ReceiveStock
 from commands.orders import PlaceOrder, WantedLine
 from commands.users import RegisterUser
@@ -15,13 +15,13 @@ from domain.identity import UserId
 from domain.money import Money
 from domain.users import Role
 from tests.api.reading import asked
-from tests.given import PASSWORD, STAFF
+from tests.given import PASSWORD, STAFF, SYSTEM
 
 
 async def customer(kontor: Kontor, name: str = "ada") -> Actor:
     """A registered customer, signed in."""
     request = RegisterUser(email=f"{name}@example.com", name=name.title(), password=PASSWORD)
-    outcome = await kontor.pipeline.execute(request, actor=ANONYMOUS)
+    outcome = await kontor.pipeline.execute(request, actor=SYSTEM)
     return Actor.user(outcome.aggregate_id, [Role.CUSTOMER])
 
 

@@ -23,6 +23,9 @@ ADDED = {
     "Query.events(actor)",
     "Query.node(consistentWith)",
     "User.suspendedAt",
+    "User.pendingEmail",
+    "Mutation.undoEmailChange",
+    "Mutation.undoEmailChange(token)",
     *(f"Mutation.{name}" for name in ("suspendUser", "suspendUser(reason)", "resumeUser", "endSessions", "resetMfa")),
     *(
         f"Mutation.{name}({argument})"

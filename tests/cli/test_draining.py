@@ -79,13 +79,15 @@ async def test_it_says_so_serves_on_finishes_and_ends(
 ) -> None:
     running, url = process
     account = {"email": "ada@example.com", "password": PASSWORD}
-    _, registered = await asked(http, f"{url}/v1/commands/register-user", json=account | {"name": "Ada"})
+    await asked(http, f"{url}/v1/commands/register-user", json=account | {"name": "Ada"})
     _, signed_in = await asked(http, f"{url}/v1/commands/sign-in", json=account)
+    bearer = {"Authorization": f"Bearer {signed_in['secret']['access_token']}"}
+    _, renamed = await asked(http, f"{url}/v1/commands/update-profile", json={"name": "Ada L."}, headers=bearer)
     assert (await asked(http, f"{url}/readyz"))[0] == 200
     # No worker runs here: whoever asks for what was just written waits as long as they may.
     waiting = {
-        "Authorization": f"Bearer {signed_in['secret']['access_token']}",
-        "Kontor-Consistent-With": registered["token"],
+        **bearer,
+        "Kontor-Consistent-With": renamed["token"],
         "Kontor-Wait-Ms": str(SLOW_MS),
     }
     started = time.monotonic()

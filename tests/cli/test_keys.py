@@ -22,10 +22,11 @@ from domain.disclosure import PersonalField
 from domain.errors import AlreadyExists
 from domain.users import Role, User
 from tests.cli.given import run_kontor
-from tests.given import PASSWORD
+from tests.given import PASSWORD, SYSTEM
 
 pytestmark = pytest.mark.servers
 ADA = RegisterUser(email="ada@example.com", name="Ada", password=PASSWORD)
+CAROL = RegisterUser(email="carol@example.com", name="Carol", password=PASSWORD)
 
 
 def with_keys(settings: Settings, *keys: bytes) -> Settings:
@@ -49,7 +50,8 @@ def code_of(kontor: Kontor, secret: bytes) -> str:
 async def test_after_a_rotation_everything_opens_without_the_key_before(settings: Settings) -> None:
     old, new = os.urandom(32), os.urandom(32)
     async with open_kontor(with_keys(settings, old), name="before") as kontor:
-        made = await kontor.pipeline.execute(ADA, actor=ANONYMOUS, idempotency_key="k")
+        made = await kontor.pipeline.execute(ADA, actor=SYSTEM)
+        await kontor.pipeline.execute(CAROL, actor=ANONYMOUS, idempotency_key="k")
         actor = Actor.user(made.aggregate_id, [Role.CUSTOMER])
         uri = (await kontor.pipeline.execute(EnableMfa(current_password=PASSWORD), actor=actor)).secret[
             "provisioning_uri"
@@ -69,10 +71,10 @@ async def test_after_a_rotation_everything_opens_without_the_key_before(settings
         )
         done = rotate(both)
         assert done.returncode == 0, done.stderr
-        assert done.stdout == "keys wrapped anew: 5\n"  # Ada's, the three stable ones, the webhook's; Bob's was new
+        assert done.stdout == "keys wrapped anew: 6\n"  # Ada, Carol, three stable ones, the webhook; Bob's is new
         assert rotate(both).stdout == "keys wrapped anew: 0\n"
         with pytest.raises(AlreadyExists):
-            await kontor.pipeline.execute(ADA, actor=ANONYMOUS)
+            await kontor.pipeline.execute(ADA, actor=SYSTEM)
 
     async with open_kontor(with_keys(settings, new), name="after") as kontor:
         user = (await kontor.store.load([made.aggregate_id]))[made.aggregate_id][0]
@@ -86,8 +88,8 @@ async def test_after_a_rotation_everything_opens_without_the_key_before(settings
         )
         assert signed_in.aggregate_id == made.aggregate_id
         with pytest.raises(AlreadyExists):
-            await kontor.pipeline.execute(ADA, actor=ANONYMOUS)
-        assert (await kontor.pipeline.execute(ADA, actor=ANONYMOUS, idempotency_key="k")).replayed
+            await kontor.pipeline.execute(ADA, actor=SYSTEM)
+        assert (await kontor.pipeline.execute(CAROL, actor=ANONYMOUS, idempotency_key="k")).replayed
         # The key of an anonymous caller is theirs alone: with other content it is another command.
         other = RegisterUser(email="x@example.com", name="x", password=PASSWORD)
         assert not (await kontor.pipeline.execute(other, actor=ANONYMOUS, idempotency_key="k")).replayed

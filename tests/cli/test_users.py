@@ -6,11 +6,10 @@ import pytest
 
 from adapters.settings import Settings
 from adapters.wiring import open_kontor
-from commands.handling import ANONYMOUS
 from commands.users import RegisterUser
 from domain.users import Role, User
 from tests.cli.given import run_kontor
-from tests.given import PASSWORD
+from tests.given import PASSWORD, SYSTEM
 
 pytestmark = pytest.mark.servers
 
@@ -18,7 +17,7 @@ pytestmark = pytest.mark.servers
 async def test_the_first_admin_is_made_of_a_registered_account_and_unmade(settings: Settings) -> None:
     async with open_kontor(settings, name="test") as kontor:
         register = RegisterUser(email="ada@example.com", name="Ada", password=PASSWORD)
-        ada = (await kontor.pipeline.execute(register, actor=ANONYMOUS)).aggregate_id
+        ada = (await kontor.pipeline.execute(register, actor=SYSTEM)).aggregate_id
 
         async def roles() -> set[Role]:
             user = (await kontor.store.load([ada]))[ada][0]

@@ -11,9 +11,10 @@ import pytest
 
 from adapters.memory import MemoryEffects
 from adapters.memory_tokens import MemoryAccountTokens
-from commands.account_recovery import EFFECT, GOOD_FOR, RequestPasswordReset, ResetPassword, VerifyEmail
+from commands.account_recovery import EFFECT, RequestPasswordReset, ResetPassword, VerifyEmail
 from commands.credentials import ChangePassword, ConfirmMfa, EnableMfa
 from commands.handling import ANONYMOUS, Actor, Outcome
+from commands.mailed_links import GOOD_FOR
 from commands.ports import TokenPurpose
 from commands.sessions import SignIn
 from commands.users import EraseUser, RegisterUser, UpdateProfile
@@ -63,15 +64,11 @@ async def test_a_mailed_token_verifies_the_address_however_often_it_is_used() ->
 
 
 async def test_a_token_is_for_the_address_it_was_mailed_to() -> None:
-    kontor, ada, ada_id = await shop()
-    old, reset = await mailed(kontor, ada_id, VERIFY), await mailed(kontor, ada_id, RESET)
-    await kontor.execute(UpdateProfile(email="ada@new.example", current_password=PASSWORD), ada)
-    for request in (VerifyEmail(token=old), ResetPassword(token=reset, new=NEW_PASSWORD)):
+    kontor, _, ada_id = await shop()
+    verify, reset = [await mailed(kontor, ada_id, purpose, "bob@example.com") for purpose in (VERIFY, RESET)]
+    for request in (VerifyEmail(token=verify), ResetPassword(token=reset, new=NEW_PASSWORD)):
         with pytest.raises(Invalid, match="not the account's any more"):
             await kontor.execute(request, ANONYMOUS)
-    new = await mailed(kontor, ada_id, VERIFY, "ada@new.example")
-    assert await kontor.execute(VerifyEmail(token=new), ANONYMOUS)
-    await kontor.execute(UpdateProfile(email="ada@third.example", current_password=PASSWORD), ada)
     assert not (await kontor.loaded(ada_id)).email_verified
 
 
@@ -104,7 +101,11 @@ async def test_a_reset_password_is_the_only_one_and_ends_every_session() -> None
     await sign_in(kontor, PASSWORD)
     token = await mailed(kontor, ada_id, RESET)
     await kontor.execute(ResetPassword(token=token, new=NEW_PASSWORD), ANONYMOUS)
-    assert kontor.store.event_types[-2:] == ["user.password_changed", "user.sessions_revoked"]
+    assert kontor.store.event_types[-3:] == [
+        "user.email_verified",
+        "user.password_changed",
+        "user.sessions_revoked",
+    ]
     assert kontor.sessions.ended == set(kontor.sessions.opened)
     with pytest.raises(BadCredentials):
         await sign_in(kontor, PASSWORD)
@@ -181,12 +182,27 @@ async def test_a_weak_password_leaves_the_token_good(new: str) -> None:
 
 async def test_a_reset_password_does_not_give_the_second_factor_up() -> None:
     kontor, ada, ada_id = await shop()
+    await kontor.execute(VerifyEmail(token=await mailed(kontor, ada_id, VERIFY)), ANONYMOUS)
     await kontor.execute(EnableMfa(current_password=PASSWORD), ada)
     await kontor.execute(ConfirmMfa(code="000001"), ada)
     token = await mailed(kontor, ada_id, RESET)
     await kontor.execute(ResetPassword(token=token, new=NEW_PASSWORD), ANONYMOUS)
     with pytest.raises(MfaRequired):
         await sign_in(kontor, NEW_PASSWORD)
+
+
+async def test_a_squatter_with_a_second_factor_holds_no_address() -> None:
+    kontor, squatter, account_id = await shop()
+    await kontor.execute(EnableMfa(current_password=PASSWORD), squatter)
+    await kontor.execute(ConfirmMfa(code="000001"), squatter)
+    await sign_in(kontor, PASSWORD, mfa_code="000002")
+    token = await mailed(kontor, account_id, RESET)
+    await kontor.execute(ResetPassword(token=token, new=NEW_PASSWORD), ANONYMOUS)
+    assert kontor.sessions.ended == set(kontor.sessions.opened)
+    assert await sign_in(kontor, NEW_PASSWORD)
+    with pytest.raises(BadCredentials):
+        await sign_in(kontor, PASSWORD, mfa_code="000003")
+    assert (await kontor.loaded(account_id)).email_verified
 
 
 async def test_an_erased_account_has_no_tokens() -> None:

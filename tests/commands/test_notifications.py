@@ -23,7 +23,9 @@ CALLED_FOR = {
     "user.registered": MailTemplate.EMAIL_VERIFICATION,
     "user.email_verified": MailTemplate.EMAIL_VERIFIED,
     "user.password_changed": MailTemplate.PASSWORD_CHANGED,
+    "user.mfa_enabled": MailTemplate.MFA_ENABLED,
     "user.mfa_disabled": MailTemplate.MFA_DISABLED,
+    "user.email_changed": MailTemplate.EMAIL_CHANGED,
     "user.profile_updated": MailTemplate.EMAIL_VERIFICATION,
 }
 SENT: dict[str, Any] = {
@@ -52,7 +54,10 @@ def event_of(event_type: str) -> Any:
 @pytest.mark.parametrize("event_type", sorted(EVENT_TYPES))
 def test_an_event_calls_for_its_mail_or_for_none(event_type: str) -> None:
     wanted = CALLED_FOR.get(event_type)
-    assert mails_of(event_of(event_type)) == (() if wanted is None else (wanted,))
+    if event_type == "user.email_change_requested":
+        assert mails_of(event_of(event_type)) == (MailTemplate.EMAIL_CHANGE, MailTemplate.EMAIL_CHANGE_REQUESTED)
+    else:
+        assert mails_of(event_of(event_type)) == (() if wanted is None else (wanted,))
 
 
 def test_an_order_that_is_paid_outside_is_confirmed_without_a_mail() -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
+from domain.email_claims import EmailClaim
 from domain.errors import AlreadyExists, IllegalTransition
 from domain.identity import EmailClaimId, UserId
-from domain.users import EmailClaim, Role, User
+from domain.users import Role, User
 from tests.given import CUSTOMER_ID, NOW, Decision, Told, decide, told
 
 SESSION = UUID(int=0x5E)
@@ -17,7 +19,10 @@ ADA, BOB = UserId(UUID(int=0xADA)), UserId(UUID(int=0xB0B))
 ENABLE: Decision = ("enable_mfa", {"reason": "confirmed"})
 ERASE: Decision = ("erase", {"by": "user:1"})
 VERIFY: Decision = ("verify_email", {})
-MOVE: Decision = ("update_profile", {"sealed_email": "e2", "sealed_name": None})
+ASK: Decision = ("request_email_change", {"sealed_email": "e2"})
+CONFIRM: Decision = ("confirm_email_change", {})
+STOP: Decision = ("undo_email_change", {"former": None})
+UNDONE = "a change of address was undone"
 GRANT: Decision = ("grant", {"role": Role.STAFF, "by": "user:1"})
 PLAIN: list[Decision] = []
 ALL_ENDED: dict[str, object] = {"session_ids": None, "before": "2026-01-01T12:00:00Z", "kept": None}
@@ -31,17 +36,38 @@ def registered() -> User:
 
 # What was decided before, what is decided now, what it says.
 RECORDED: dict[str, tuple[list[Decision], Decision, list[Told]]] = {
-    "another address": (
-        PLAIN,
-        ("update_profile", {"sealed_email": "e2", "sealed_name": None}),
-        [("user.profile_updated", {"email": "e2", "name": None})],
+    "another address": (PLAIN, ASK, [("user.email_change_requested", {"email": "e2"})]),
+    "another address instead": (
+        [ASK],
+        ("request_email_change", {"sealed_email": "e3"}),
+        [("user.email_change_requested", {"email": "e3"})],
+    ),
+    "another address confirmed": ([ASK], CONFIRM, [("user.email_changed", {"email": "e2"})]),
+    "another address stopped": (
+        [ASK],
+        STOP,
+        [
+            ("user.email_change_undone", {"email": None}),
+            ("user.password_changed", {"reason": UNDONE}),
+            ("user.sessions_revoked", ALL_ENDED | {"reason": UNDONE}),
+        ],
+    ),
+    "another address stopped, with a factor": (
+        [ENABLE, ASK],
+        STOP,
+        [
+            ("user.email_change_undone", {"email": None}),
+            ("user.mfa_disabled", {"reason": UNDONE}),
+            ("user.password_changed", {"reason": UNDONE}),
+            ("user.sessions_revoked", ALL_ENDED | {"reason": UNDONE}),
+        ],
     ),
     "another name": (
         PLAIN,
-        ("update_profile", {"sealed_email": None, "sealed_name": "n2"}),
+        ("update_profile", {"sealed_name": "n2"}),
         [("user.profile_updated", {"email": None, "name": "n2"})],
     ),
-    "nothing else": (PLAIN, ("update_profile", {"sealed_email": None, "sealed_name": None}), []),
+    "nothing else": (PLAIN, ("update_profile", {"sealed_name": None}), []),
     "a role": (PLAIN, GRANT, [("user.role_granted", {"role": "STAFF", "by": "user:1"})]),
     "a role again": ([GRANT], GRANT, []),
     "a role less": (
@@ -79,9 +105,16 @@ RECORDED: dict[str, tuple[list[Decision], Decision, list[Told]]] = {
     "no second factor again": (PLAIN, ("disable_mfa", {"reason": "no"}), []),
     "a verified address": (PLAIN, VERIFY, [("user.email_verified", {})]),
     "a verified address again": ([VERIFY], VERIFY, []),
-    "another address verified": ([VERIFY, MOVE], VERIFY, [("user.email_verified", {})]),
+    "another address is verified": ([ASK, CONFIRM], VERIFY, []),
+    "a mailbox proven": (PLAIN, ("prove_mailbox", {}), [("user.email_verified", {})]),
+    "a mailbox proven, with a factor of before": (
+        [ENABLE],
+        ("prove_mailbox", {}),
+        [("user.email_verified", {}), ("user.mfa_disabled", {"reason": "set up before the address was verified"})],
+    ),
+    "a mailbox proven again, with a factor of after": ([VERIFY, ENABLE], ("prove_mailbox", {}), []),
     "a verified address under another name": (
-        [VERIFY, ("update_profile", {"sealed_email": None, "sealed_name": "n2"})],
+        [VERIFY, ("update_profile", {"sealed_name": "n2"})],
         VERIFY,
         [],
     ),
@@ -117,11 +150,26 @@ def claimed() -> EmailClaim:
 
 
 RELEASE: Decision = ("release", {"user_id": ADA})
+KEEP: Decision = ("keep", {"user_id": ADA, "until": NOW + timedelta(days=7)})
 TO_BOB: Decision = ("reclaim", {"user_id": BOB})
 CLAIMS: dict[str, tuple[list[Decision], Decision, list[Told]]] = {
     "released": (PLAIN, RELEASE, [("email.released", {"user_id": str(ADA)})]),
     "released again": ([RELEASE], RELEASE, []),
     "released by another": (PLAIN, ("release", {"user_id": BOB}), []),
+    "kept": (PLAIN, KEEP, [("email.kept", {"user_id": str(ADA), "until": "2026-01-08T12:00:00Z"})]),
+    "kept again": ([KEEP], KEEP, []),
+    "kept for an account that does not have it": ([RELEASE, TO_BOB], KEEP, []),
+    "released while it is kept": ([KEEP], RELEASE, [("email.released", {"user_id": str(ADA)})]),
+    "claimed anew by the account that it is kept for": (
+        [KEEP],
+        ("reclaim", {"user_id": ADA}),
+        [("email.reclaimed", {"user_id": str(ADA)})],
+    ),
+    "claimed by another after it was kept": (
+        [("keep", {"user_id": ADA, "until": NOW})],
+        TO_BOB,
+        [("email.reclaimed", {"user_id": str(BOB)})],
+    ),
     "claimed by its owner": (PLAIN, ("reclaim", {"user_id": ADA}), []),
     "claimed by another once free": ([RELEASE], TO_BOB, [("email.reclaimed", {"user_id": str(BOB)})]),
     "claimed anew by who gave it up": (
@@ -148,7 +196,11 @@ def test_an_address_is_claimed_by_one_account_at_a_time(
     assert told(decide(claim, now)) == says
 
 
-@pytest.mark.parametrize(("before", "wants"), [(PLAIN, BOB), ([RELEASE, TO_BOB], ADA)], ids=["first", "second owner"])
+@pytest.mark.parametrize(
+    ("before", "wants"),
+    [(PLAIN, BOB), ([RELEASE, TO_BOB], ADA), ([KEEP], BOB)],
+    ids=["first", "second owner", "kept"],
+)
 def test_an_address_that_is_taken_is_not_claimed_by_another(before: list[Decision], wants: UserId) -> None:
     claim: Any = decide(claimed(), *before)
     claim.collect_events()

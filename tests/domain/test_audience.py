@@ -18,6 +18,13 @@ from domain.users import Role
 
 STAFF_AND_ADMIN = {Role.STAFF, Role.ADMIN}
 LOG_READERS = STAFF_AND_ADMIN | {Role.ANALYST, Role.INTEGRATOR}
+PROFILE = {
+    "user.registered",
+    "user.profile_updated",
+    "user.email_changed",
+    "user.email_change_undone",
+    "user.erased",
+}
 
 
 def readers_of(event_type: str) -> set[Role]:
@@ -39,7 +46,7 @@ def test_an_event_type_without_an_audience_does_not_start() -> None:
 
 @pytest.mark.parametrize("event_type", sorted(EVENT_TYPES))
 def test_what_is_not_business_or_a_profile_is_for_staff_and_admin(event_type: str) -> None:
-    profile = event_type in {"user.registered", "user.profile_updated", "user.erased"}
+    profile = event_type in PROFILE
     business = aggregate_type_of(event_type) in {"order", "stock", "product", "category", "slug", "payment"}
     assert readers_of(event_type) == (LOG_READERS if profile or business else STAFF_AND_ADMIN)
     assert (event_type in RESTRICTED_TYPES) == (not profile and not business)

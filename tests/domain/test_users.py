@@ -6,9 +6,10 @@ import json
 from uuid import UUID
 
 from adapters.event_codec import EventMapper
+from domain.email_claims import EmailClaim
 from domain.identity import email_claim_id
 from domain.sessions import SignInAttempt
-from domain.users import EmailClaim, Role, User
+from domain.users import Role, User
 from tests.given import CUSTOMER_ID, NOW
 
 SESSION = UUID(int=0x5E)

@@ -13,7 +13,7 @@ from psycopg.sql import SQL
 
 from adapters.wire import Linked
 from adapters.wiring import Kontor
-from commands.handling import ANONYMOUS, Actor
+from commands.handling import Actor
 from commands.users import EraseUser, RegisterUser
 from domain.disclosure import PersonalField
 from domain.identity import UserId, shard_of
@@ -27,7 +27,7 @@ from streams.reacting import react_in_turn
 from streams.refusing import Refusals
 from streams.views import Copier, view_follower
 from tests.adapters.test_record_signatures import Message
-from tests.given import NOW, PASSWORD, InMemory
+from tests.given import NOW, PASSWORD, SYSTEM, InMemory
 from tests.streams.test_catching_up import FOLLOWS_STOCK, Noting
 from tests.streams.test_chain import on_hand, published, receive
 
@@ -134,7 +134,7 @@ def as_if_it_had_happened(event: Any, *, position: int) -> Recorded:
 async def test_a_key_is_not_destroyed_by_an_event_that_the_log_does_not_have(kontor: Kontor) -> None:
     """Even for who has the record key: what cannot be undone asks the log itself."""
     register = RegisterUser(email="ada@example.com", name="Ada", password=PASSWORD)
-    ada = (await kontor.pipeline.execute(register, actor=ANONYMOUS)).aggregate_id
+    ada = (await kontor.pipeline.execute(register, actor=SYSTEM)).aggregate_id
     (token,) = await kontor.personal_data.seal(ada, (PersonalField.USER_NAME, "Ada"))
     erased = User.Erased(originator_id=ada, originator_version=2, timestamp=NOW, by="eve")
     async with kontor.followers.begin("erasure", "users", [shard_of(ada)]) as transaction:

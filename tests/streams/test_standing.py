@@ -11,7 +11,6 @@ from psycopg.sql import SQL
 
 from adapters.schema import FOLLOWERS_BESIDE_VIEWS, followers
 from adapters.wiring import Kontor
-from commands.handling import ANONYMOUS
 from commands.inventory import ReceiveStock
 from commands.users import RegisterUser
 from domain.disclosure import PersonalField
@@ -25,7 +24,7 @@ from streams.repairing import repair
 from streams.standing import astray
 from streams.verification import Verdict, verify_all
 from streams.views import Copier, view_follower
-from tests.given import PASSWORD
+from tests.given import PASSWORD, SYSTEM
 from tests.streams.test_catching_up import Noting
 from tests.streams.test_chain import ACTOR, on_hand, receive
 from tests.streams.test_relay import caught_up, relay_of, relaying, until
@@ -87,7 +86,7 @@ async def test_followers_past_the_log_are_named_and_set_back_and_miss_nothing(
 ) -> None:
     await receive(kontor, 3)
     register = RegisterUser(email="ada@example.com", name="Ada", password=PASSWORD)
-    await kontor.pipeline.execute(register, actor=ANONYMOUS)
+    await kontor.pipeline.execute(register, actor=SYSTEM)
     await until(lambda: caught_up(kontor))
     assert told(await verify_all(kontor)) == set()
     seen = {name: set(each.seen) for name, each in followed.items()}
@@ -95,7 +94,7 @@ async def test_followers_past_the_log_are_named_and_set_back_and_miss_nothing(
     await execute(kontor, "UPDATE view_positions SET position = %s", FAR)
     await more(kontor, 2)
     await kontor.pipeline.execute(
-        RegisterUser(email="grace@example.com", name="Grace", password=PASSWORD), actor=ANONYMOUS
+        RegisterUser(email="grace@example.com", name="Grace", password=PASSWORD), actor=SYSTEM
     )
     await asyncio.sleep(1)
     assert await on_hand(kontor) == {"A": 3, "B": 3, "C": 3}  # nothing moves any more
@@ -137,7 +136,7 @@ async def test_effects_are_planned_again_for_as_long_as_the_ledger_knows_what_wa
     """What is older would be done a second time: what was done is deleted from the ledger after 30 days."""
     for email in ("old", "new"):
         await kontor.pipeline.execute(
-            RegisterUser(email=f"{email}@example.com", name="Ada", password=PASSWORD), actor=ANONYMOUS
+            RegisterUser(email=f"{email}@example.com", name="Ada", password=PASSWORD), actor=SYSTEM
         )
     await execute(kontor, "UPDATE migrations SET applied_at = now() - interval '100 days'")
     await execute(kontor, "UPDATE events SET shard = 3 WHERE context = 'users'")
@@ -179,7 +178,7 @@ async def test_a_key_destroyed_without_an_erasure_is_named_and_the_person_can_ha
 ) -> None:
     monkeypatch.setattr("streams.verification.PASSING_S_MAX", 0.1)
     register = RegisterUser(email="ada@example.com", name="Ada", password=PASSWORD)
-    ada: UUID = (await kontor.pipeline.execute(register, actor=ANONYMOUS)).aggregate_id
+    ada: UUID = (await kontor.pipeline.execute(register, actor=SYSTEM)).aggregate_id
     await execute(kontor, "UPDATE person_keys SET wrapped_key = NULL, destroyed_at = now() WHERE person_id = %s", ada)
     found = await verify_all(kontor)
     assert (found.keys, ("keys", "destroyed") in told(found)) == ([ada], True)
