@@ -70,7 +70,7 @@ def _caller(authorization: str | None, tokens: AccessTokens) -> Caller:
     if token is None:
         return Caller(ANONYMOUS, None, None)
     claims = tokens.verify(token)
-    return Caller(Actor.user(claims.user_id, claims.roles), claims.session_id, claims)
+    return Caller(Actor.user(claims.user_id, claims.roles, session_id=claims.session_id), claims.session_id, claims)
 
 
 def from_address(actor: Actor, address: str) -> Actor:

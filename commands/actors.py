@@ -20,10 +20,12 @@ class Actor:
     user_id: UUID | None = None
     # Where an anonymous caller asks from: it tells their idempotency keys apart, and nothing else.
     address: str = field(default="", compare=False)
+    # The session of the access token: the one that stays where a command ends the others.
+    session_id: UUID | None = field(default=None, compare=False)
 
     @classmethod
-    def user(cls, user_id: UUID, roles: Iterable[Role]) -> Actor:
-        return cls(f"user:{user_id}", frozenset(roles), user_id)
+    def user(cls, user_id: UUID, roles: Iterable[Role], *, session_id: UUID | None = None) -> Actor:
+        return cls(f"user:{user_id}", frozenset(roles), user_id, session_id=session_id)
 
     @classmethod
     def system(cls, what: str) -> Actor:

@@ -35,14 +35,15 @@ class EnableMfa(KeepsSecrets):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfirmMfa(KeepsSecrets):
-    """Show that the authenticator works: from now on signing in needs a code."""
+    """Show that the authenticator works: from now on signing in needs a code, and every other session ends."""
 
     code: Secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DisableMfa(KeepsSecrets):
-    """Give the second factor up; takes the present password and a code, of time or recovery."""
+    """Give the second factor up; takes the present password and a code, of time or recovery. Every other
+    session ends."""
 
     code: Secret
     current_password: Secret | None = None
@@ -94,6 +95,7 @@ async def confirm_mfa(command: ConfirmMfa, work: Work) -> Result:
             field=("code",),
         )
     user.enable_mfa(reason="confirmed by a code", now=work.now)
+    user.revoke_sessions(reason="second factor enabled", now=work.now, kept=work.actor.session_id)
     return Result(user)
 
 
@@ -106,4 +108,5 @@ async def disable_mfa(command: DisableMfa, work: Work) -> Result:
         raise IllegalTransition(f"The role {needing[0]} needs a second factor; set up another instead of none.")
     user = await proven_account(command.current_password, command.code, work, fields=("currentPassword", "code"))
     user.disable_mfa(reason="given up by its owner", now=work.now)
+    user.revoke_sessions(reason="second factor disabled", now=work.now, kept=work.actor.session_id)
     return Result(user)

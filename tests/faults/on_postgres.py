@@ -37,6 +37,7 @@ HELD_S: Final = 1.5
 LOOK_S: Final = 0.002
 HOLDERS_S_MAX: Final = 20.0
 SNAPSHOT_S_MAX: Final = 40.0
+LOCKED_S_MAX: Final = 60.0
 LOST_ANSWERS: Final = 5
 # What callers are told when nothing is wrong.
 UNMOVED: Final = {(200, ""), (409, "ILLEGAL_TRANSITION")}
@@ -132,6 +133,7 @@ async def postgres_is_down(scene: Scene) -> None:
 async def the_disk_is_full(scene: Scene) -> None:
     """The log lies on a disk of its own, which fills up and is emptied again."""
     async with await psycopg.AsyncConnection.connect(scene.settings.postgres_url, autocommit=True) as connection:
+        await connection.execute(f"SET lock_timeout = '{LOCKED_S_MAX:g}s'".encode())  # moving a table waits for all
         ((used,),) = await (await connection.execute("SELECT pg_table_size('events')")).fetchall()
         with small_disk(scene.system.home.path / "small", used + ROOM_BYTES, like=scene.system.home.postgres) as disk:
             await connection.execute(f"CREATE TABLESPACE small LOCATION '{disk}'".encode())
