@@ -16,9 +16,11 @@ Move = tuple[str, str, int, int]  # follower, context, shard, position
 LOCK: Final = (
     "WITH locked AS (SELECT view, shard, position FROM view_positions WHERE view = ANY(%b::text[]) AND context = %s"
     " AND shard = ANY(%b::smallint[]) ORDER BY view, shard FOR UPDATE)"
-    " SELECT view, shard, position, set_config('synchronous_commit', 'off', true),"
-    " (SELECT coalesce(max(notification_id), 0) FROM events) FROM locked"
+    " SELECT view, shard, position, set_config('synchronous_commit', 'off', true) FROM locked"
 )
+# In a transaction of its own, before: the checkout executes commands while it holds the lock, and they read the log on
+# other connections. A lock on the log, held meanwhile, would let both wait for ever behind whoever wants to alter it.
+LOG_END: Final = "SELECT coalesce(max(notification_id), 0) FROM events"
 MOVE: Final = (
     "WITH moved AS (UPDATE view_positions SET position = m.position, updated_at = clock_timestamp()"
     " FROM unnest(%b::text[], %b::smallint[], %b::bigint[]) AS m (view, shard, position)"

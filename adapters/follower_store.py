@@ -18,7 +18,7 @@ from psycopg.sql import SQL, Identifier
 from psycopg_pool import AsyncConnectionPool
 
 from adapters import effects_ledger, parked_events, read_store
-from adapters.follower_statements import LOCK, MOVE, lock_parameters, move_parameters
+from adapters.follower_statements import LOCK, LOG_END, MOVE, lock_parameters, move_parameters
 from adapters.joint_transactions import JointTransaction, JointTransactions
 from adapters.log import EventLog, LogRecord
 from adapters.packed_arrays import texts
@@ -126,21 +126,22 @@ class PostgresFollowerStore:
     async def begin(
         self, follower: str, context: str, shards: Iterable[int], *, careful: bool = False
     ) -> AsyncIterator[PostgresFollowerTransaction]:
-        async with (
-            self._pool.connection() as connection,
+        async with self._pool.connection() as connection:
+            ((log_end,),) = await (await connection.execute(LOG_END)).fetchall()
             # A statement that fails in a pipeline takes those behind it with it: no place for savepoints.
-            nullcontext() if careful else connection.pipeline(),
-            connection.transaction(),
-        ):
-            locked = await connection.execute(LOCK, lock_parameters([follower], context, shards))
-            # Not in the same statement: that would not see what whoever had the lock has parked. In a pipeline both
-            # are one round trip.
-            found = await connection.execute(PARKED_AGGREGATES, [texts([follower])])
-            rows = await locked.fetchall()
-            positions = {shard: position for _, shard, position, _, _ in rows}
-            log_end = rows[0][-1] if rows else 0
-            parked = {aggregate_id for _, aggregate_id in await found.fetchall()}
-            yield PostgresFollowerTransaction(connection, self._log, follower, context, positions, log_end, parked)
+            async with nullcontext() if careful else connection.pipeline(), connection.transaction():
+                yield await self._opened(connection, follower, context, shards, log_end)
+
+    async def _opened(
+        self, connection: AsyncConnection[Any], follower: str, context: str, shards: Iterable[int], log_end: int
+    ) -> PostgresFollowerTransaction:
+        locked = await connection.execute(LOCK, lock_parameters([follower], context, shards))
+        # Not in the same statement: that would not see what whoever had the lock has parked. In a pipeline both
+        # are one round trip.
+        found = await connection.execute(PARKED_AGGREGATES, [texts([follower])])
+        positions = {shard: position for _, shard, position, _ in await locked.fetchall()}
+        parked = {aggregate_id for _, aggregate_id in await found.fetchall()}
+        return PostgresFollowerTransaction(connection, self._log, follower, context, positions, log_end, parked)
 
     def together(
         self, context: str, shards: Iterable[int], reads: Mapping[str, tuple[View[Any], Sequence[UUID]] | None]

@@ -18,7 +18,7 @@ import msgspec
 
 from adapters import read_store
 from adapters.effects_ledger import planning
-from adapters.follower_statements import LOCK, MOVE, Move, lock_parameters, move_parameters
+from adapters.follower_statements import LOCK, LOG_END, MOVE, Move, lock_parameters, move_parameters
 from adapters.packed_arrays import PackedArray, number, text, texts, uuids
 from adapters.parked_events import PARKED_AGGREGATES
 from adapters.prepared_connection import Call, PreparedConnections, Row, Statement
@@ -56,8 +56,8 @@ class JointTransaction:
     follower: str
     context: str
     batch: _Batch
+    log_end: int
     positions: dict[int, int] = field(default_factory=dict)
-    log_end: int = 0
     parked: set[UUID] = field(default_factory=set)
     rows: Mapping[UUID, Any] = field(default_factory=dict)
 
@@ -92,9 +92,11 @@ class JointTransactions:
     ) -> AsyncIterator[Mapping[str, JointTransaction]]:
         """See `streams.ports.FollowerStore.together`."""
         async with self._connections.one() as connection:
-            answers = await connection.execute_all(_asked(context, shards, reads))
+            ((log_end,),), *answers = await connection.execute_all(
+                _asked(context, shards, reads), first=_call(LOG_END, [])
+            )
             batch = _Batch()
-            transactions = {name: JointTransaction(name, context, batch) for name in reads}
+            transactions = {name: JointTransaction(name, context, batch, number(log_end)) for name in reads}
             _answered(answers, transactions, reads)
             try:
                 yield transactions
@@ -126,10 +128,8 @@ def _answered(
     reads: Mapping[str, tuple[View[Any], Sequence[UUID]] | None],
 ) -> None:
     _, locked, parked, *found = answers
-    for follower, shard, position, _, log_end in locked:
-        transaction = transactions[text(follower)]
-        transaction.positions[number(shard)] = number(position)
-        transaction.log_end = number(log_end)
+    for follower, shard, position, _ in locked:
+        transactions[text(follower)].positions[number(shard)] = number(position)
     for follower, aggregate_id in parked:
         transactions[text(follower)].parked.add(UUID(bytes=aggregate_id))
     reading = [(name, read[0]) for name, read in reads.items() if read is not None]

@@ -66,6 +66,7 @@ class PreparedConnection:
         self._socket: int | None = None  # as long as it is watched
         self._prepared: set[bytes] = set()
         self._results: list[pq.abc.PGresult] = []
+        self._syncs = 0  # that are still to come in this flight
         self._answered: asyncio.Future[None] | None = None
         self._look: asyncio.TimerHandle | None = None
 
@@ -86,15 +87,17 @@ class PreparedConnection:
         (rows,) = await self.execute_all([(statement, parameters)])
         return rows
 
-    async def execute_all(self, calls: Sequence[Call]) -> list[list[Row]]:
+    async def execute_all(self, calls: Sequence[Call], *, first: Call | None = None) -> list[list[Row]]:
         """The rows of each, in the binary format, in one round trip and, unless they begin or end one themselves, in
-        one transaction. None after one that fails is executed.
+        one transaction. None after one that fails is executed. `first` is executed before them in a transaction of its
+        own, and its rows come first.
 
         Raises psycopg's error of the server's SQLSTATE, or OperationalError when the connection is lost: whether the
         statements took effect is then unknown."""
         pgconn = (self._connection or await self._opened()).pgconn
         preparing: list[bytes | None] = []  # for each answer the statement that it prepares
-        for statement, parameters in calls:
+        self._syncs = 1
+        for statement, parameters in calls if first is None else (first, *calls):
             if statement.name not in self._prepared and statement.name not in preparing:
                 pgconn.send_prepare(statement.name, statement.text)
                 preparing.append(statement.name)
@@ -102,6 +105,9 @@ class PreparedConnection:
                 statement.name, parameters, param_formats=[_BINARY] * len(parameters), result_format=_BINARY
             )
             preparing.append(None)
+            if first is not None and self._syncs == 1:
+                pgconn.pipeline_sync()
+                self._syncs = 2
         pgconn.pipeline_sync()
         rows = []
         for prepared, result in zip(preparing, await self._answers(pgconn), strict=True):
@@ -172,9 +178,12 @@ class PreparedConnection:
                 between = result is None
                 if result is None:
                     continue
-                if result.status == pq.ExecStatus.PIPELINE_SYNC:
+                if result.status != pq.ExecStatus.PIPELINE_SYNC:
+                    self._results.append(result)
+                    continue
+                self._syncs -= 1
+                if self._syncs == 0:
                     return self._end(None)
-                self._results.append(result)
         except psycopg.Error as error:
             # libpq has closed the socket: its number may be another connection's before `close` is called.
             self._unwatch()

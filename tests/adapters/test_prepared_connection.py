@@ -101,6 +101,18 @@ async def test_all_of_several_statements_take_effect_or_none(kontor: Kontor, con
         await connection.execute(add, [b"1"])
 
 
+async def test_what_comes_first_is_a_transaction_of_its_own(connection: PreparedConnection) -> None:
+    make, wrong = Statement(b"make", b"CREATE TABLE made (value int)"), Statement(b"gone", b"SELECT * FROM nothing")
+    begin, rollback = Statement(b"begin", b"BEGIN"), Statement(b"rollback", b"ROLLBACK")
+    made, began, rows = await connection.execute_all([(begin, []), (LENGTH, [b"abc"])], first=(make, []))
+    assert (made, began, rows[0][2], connection.idle) == ([], [], b"abc", False)
+    await connection.execute(rollback, [])
+    assert await connection.execute(Statement(b"all", b"TABLE made"), []) == []  # it was committed
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        await connection.execute_all([(LENGTH, [b"abc"])], first=(wrong, []))
+    assert len(await connection.execute(LENGTH, [b"abc"])) == 2
+
+
 async def test_a_statement_has_one_plan_and_finds_its_rows_by_key_in_a_table_that_was_empty(
     connection: PreparedConnection,
 ) -> None:

@@ -15,8 +15,8 @@ from api.graphql.consistency import Freshness
 from api.graphql.context import RequestContext
 from api.graphql.schema import schema
 from api.graphql.users import ERASED
-from commands.account_recovery import GOOD_FOR
 from commands.handling import ANONYMOUS, Actor
+from commands.mailed_links import GOOD_FOR
 from commands.ports import TokenPurpose
 from domain.identity import email_claim_id
 from tests.given import ADMIN, PASSWORD, STAFF, InMemory
@@ -120,7 +120,7 @@ async def test_a_second_factor_from_its_secret_to_its_end() -> None:
     assert confirmed == {
         "ok": True,
         "userErrors": [],
-        "receipt": {"version": 2},
+        "receipt": {"version": 3},
         "provisioningUri": None,
         "recoveryCodes": None,
     }

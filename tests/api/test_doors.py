@@ -139,8 +139,9 @@ async def signed_in(api: Api, *roles: Role, mfa: bool = False) -> str:
         offered = await api.kontor.pipeline.execute(EnableMfa(current_password=PASSWORD), actor=ada)
         (secret,) = parse_qs(urlsplit(offered.secret["provisioning_uri"]).query)["secret"]
         code = code_at(base64.b32decode(secret), int(now.timestamp()) // STEP_S)
-        await api.kontor.pipeline.execute(ConfirmMfa(code=code), actor=ada)
-    return api.kontor.access_tokens.issue(outcome.aggregate_id, roles or (Role.CUSTOMER,), uuid7(), now=now)
+        outcome = await api.kontor.pipeline.execute(ConfirmMfa(code=code), actor=ada)
+    issue = api.kontor.access_tokens.issue
+    return issue(outcome.aggregate_id, roles or (Role.CUSTOMER,), uuid7(), version=outcome.version, now=now)
 
 
 def wrong(name: str) -> dict[str, Any]:

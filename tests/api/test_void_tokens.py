@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from time import monotonic
+from time import monotonic, time
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from adapters.mfa import STEP_S, code_at
 from adapters.wiring import Kontor
 from commands.users import EraseUser, GrantRole, RegisterUser, RevokeRole
 from domain.identity import UserId
@@ -35,6 +38,8 @@ GRANT = "mutation($id: ID!) { grantRole(userId: $id, role: ADMIN) { ok userError
 USERS = "{ users(first: 1) { nodes { id } } }"
 KEPT = '{ stockItem(sku: "VOID") { sku } }'
 OUT = "mutation($id: ID) { signOut(sessionId: $id) { ok } }"
+ENABLE = f'mutation {{ enableMfa(currentPassword: "{PASSWORD}") {{ provisioningUri }} }}'
+CONFIRM = "mutation($code: String!) { confirmMfa(code: $code) { ok userErrors { code } } }"
 SESSIONS = "{ mySessions { id current } }"
 
 
@@ -149,6 +154,18 @@ async def test_signing_one_session_out_leaves_the_others(company: Company) -> No
     await company.refused_everywhere(ada)
     for api in (company.here, company.there):
         assert codes(await api.ask(SESSIONS, other.access)) == []
+
+
+async def test_a_second_factor_that_is_set_up_makes_the_tokens_of_every_other_session_void(company: Company) -> None:
+    ada = await company.person("ada@example.com")
+    thief = await company.signed_in(ada.id, ada.email)
+    enabled = (await company.here.ask(ENABLE, ada.access))["data"]["enableMfa"]
+    secret = base64.b32decode(parse_qs(urlsplit(enabled["provisioningUri"]).query)["secret"][0])
+    code = code_at(secret, int(time()) // STEP_S)
+    assert (await company.here.ask(CONFIRM, ada.access, variables={"code": code}))["data"]["confirmMfa"]["ok"]
+    await company.refused_everywhere(thief)
+    for api in (company.here, company.there):
+        assert (await api.ask(ME, ada.access))["data"]["me"]["id"] == str(ada.id)
 
 
 async def test_an_admin_suspends_an_account_which_then_neither_signs_in_nor_refreshes(company: Company) -> None:

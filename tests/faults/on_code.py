@@ -38,10 +38,11 @@ NEW_SKUS: Final = 3
 OLD_WORKER: Final = "worker of the old code"
 # In the new code a receipt of stock has a field more, and is followed by an event that the old has never heard of.
 CHANGES: Final = (
-    ("class_version = 2\n        quantity: int\n        reference: str",
-     "class_version = 3\n        quantity: int\n        dock: int\n        reference: str"),
+    ("class_version = 2\n        quantity: int\n        reference: Plain",
+     "class_version = 3\n        quantity: int\n        dock: int\n        reference: Plain"),
     ('    class Adjusted(Aggregate.Event):\n        TOPIC = "stock.adjusted"',
-     '    class Weighed(Aggregate.Event):\n        TOPIC = "stock.weighed"\n        grams: int\n\n'
+     '    class Weighed(Aggregate.Event):\n        TOPIC = "stock.weighed"\n'
+     "        AUDIENCE = Audience.BUSINESS\n        grams: int\n\n"
      '    class Adjusted(Aggregate.Event):\n        TOPIC = "stock.adjusted"'),
     ("        @staticmethod\n        def upcast_v1_v2(",
      '        @staticmethod\n        def upcast_v2_v3(state: dict[str, Any]) -> None:\n'

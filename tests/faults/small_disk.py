@@ -28,7 +28,8 @@ def small_disk(place: Path, size_bytes: int, *, like: Path) -> Iterator[Path]:
             os.chown(disk, owner.st_uid, owner.st_gid)
             yield disk
         finally:
-            subprocess.run(("umount", str(place)), check=True)
+            # Lazily: a server process that still holds a deleted file of it open must not keep it mounted.
+            subprocess.run(("umount", "--lazy", str(place)), check=True)
         return
     inside = f"{' '.join(mount)} && mkdir {place}/disk && echo mounted && exec cat"
     with subprocess.Popen(
