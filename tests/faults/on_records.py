@@ -170,7 +170,8 @@ async def _cut(scene: Scene, contexts: Sequence[str]) -> None:
 
 
 async def _send(producer: AIOKafkaProducer, message: Any, partition: int) -> None:
-    await producer.send_and_wait(message.topic, message.value, message.key, partition, headers=list(message.headers))
+    """In order; the producer sends what waits when it stops."""
+    await producer.send(message.topic, message.value, message.key, partition, headers=list(message.headers))
 
 
 async def _newest(scene: Scene, context: str) -> list[Any]:
