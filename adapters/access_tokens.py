@@ -1,4 +1,4 @@
-"""Access tokens: short-lived, signed, and verified by anybody who has the public keys.
+"""Access tokens: short-lived, signed, and verified by any service that has the public keys.
 
 EdDSA and nothing else, whatever a token's header says; `kid` picks among the keys we know and is never looked up
 anywhere. One key signs. The others are those whose tokens are good as well: the next one, so that every process knows
@@ -29,7 +29,7 @@ ISSUER: Final = "kontor"
 ALGORITHM: Final = "EdDSA"
 TOKEN_LENGTH_MAX: Final = 4_096
 KID_LENGTH: Final = 16
-KNOWN_MAX: Final = 4_096  # about 4 MB; whoever comes with the same token again need not wait for the same signature
+KNOWN_MAX: Final = 4_096  # about 4 MB; the signature of a token that is sent again is not verified again
 _REFUSED: Final = "The access token is not valid or has expired; refresh it, or sign in again."
 _VOID: Final = "The rights of this access token were taken away; refresh it, or sign in again."
 
@@ -37,7 +37,7 @@ _VOID: Final = "The rights of this access token were taken away; refresh it, or 
 class AccessTokens:
     """Signs with the first of the seeds (32 bytes each), verifies what any of them signed, unless it is void.
 
-    Without a list of void tokens every token is good until it expires. A process that lets nobody in has no seeds: it
+    Without a list of void tokens every token is good until it expires. A process that issues no tokens has no seeds: it
     verifies nothing and signs nothing."""
 
     def __init__(self, *seeds: bytes, void: VoidTokens | None = None) -> None:
@@ -90,12 +90,12 @@ class AccessTokens:
         if known is not None and time.time() < known.expires_at:
             self._known.move_to_end(token)
             return known
-        told = self._checked(token)
+        said = self._checked(token)
         try:
-            roles = tuple(Role(role) for role in told["roles"])
+            roles = tuple(Role(role) for role in said["roles"])
             # Tokens of earlier releases name no version: whatever was taken away since is taken from them.
-            version = int(told.get("ver", 0))
-            claims = Claims(UUID(told["sub"]), roles, UUID(told["sid"]), version, float(told["exp"]))
+            version = int(said.get("ver", 0))
+            claims = Claims(UUID(said["sub"]), roles, UUID(said["sid"]), version, float(said["exp"]))
         except (ValueError, KeyError, TypeError, AttributeError):
             raise Unauthenticated(_REFUSED) from None
         self._known[token] = claims

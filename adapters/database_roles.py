@@ -1,7 +1,7 @@
 """The roles that the parts of Kontor connect as: each may do what `adapters.table_grants` lists, and nothing else.
 
-Who migrates owns the tables. Granting is repeated at every migration, in one transaction, so that no part is without
-its rights for a moment, and a right that is not listed any more is taken away.
+The role that migrates owns the tables. Granting is repeated at every migration, in one transaction, so that no part is
+without its rights for a moment, and a right that is not listed any more is taken away.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _BUSINESS_EVENTS: Final = SQL(
     " data - ARRAY(SELECT jsonb_array_elements_text({}::jsonb -> event_type)) AS data"
     " FROM event_log WHERE event_type = ANY({}::text[])"
 )
-# Locks are for whoever has a function of that name: with the one of the log held, nothing is appended.
+# Locks are for the roles that may call a function of that name: while the one of the log is held, nothing is appended.
 _LOCK_FUNCTIONS: Final = (
     "SELECT oid::regprocedure::text FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace"
     " AND proname ~ '^pg_(try_)?advisory_(xact_)?(lock|unlock)'"
@@ -100,7 +100,7 @@ async def grant(conninfo: str, logins: Sequence[Login]) -> list[str]:
 
 
 async def grant_like(connection: AsyncConnection[Any], table: str, like: str) -> None:
-    """Whoever may use one table may use the other in the same way."""
+    """The roles that may use one table may use the other in the same way."""
     for role, privilege in await (await connection.execute(_GRANTED, [like])).fetchall():
         await connection.execute(
             SQL("GRANT {} ON {} TO {}").format(SQL(privilege), Identifier(table), Identifier(role))
@@ -143,10 +143,10 @@ async def _make(connection: AsyncConnection[Any], login: Login) -> None:
     except psycopg.errors.InsufficientPrivilege as error:
         if found is None:
             needed = [change, *_limits(login)]
-            told = "; ".join(statement.as_string(connection) for statement in needed)
+            statements = "; ".join(statement.as_string(connection) for statement in needed)
             raise RolesRefused(
                 f"The user that migrates may not make the role {login.role}. Have an administrator of the server run: "
-                f"{told}; set its password with \\password; then run `kontor migrate` again."
+                f"{statements}; set its password with \\password; then run `kontor migrate` again."
             ) from error
 
 
@@ -165,17 +165,17 @@ async def _statements(connection: AsyncConnection[Any], roles: Mapping[str, str]
     """Everything that takes away, then everything that gives."""
     ((database, schema),) = await (await connection.execute("SELECT current_database(), current_schema()")).fetchall()
     place, names = Identifier(schema), SQL(", ").join(map(Identifier, sorted(set(roles.values()))))
-    everybody = SQL("PUBLIC, {}").format(names)
+    all_roles = SQL("PUBLIC, {}").format(names)
     taken = [
-        SQL("REVOKE ALL ON {} IN SCHEMA {} FROM {}").format(SQL(f"ALL {kind}"), place, everybody)
+        SQL("REVOKE ALL ON {} IN SCHEMA {} FROM {}").format(SQL(f"ALL {kind}"), place, all_roles)
         for kind in ("TABLES", "SEQUENCES", "FUNCTIONS")
     ]
     generations = [row[0] for row in await (await connection.execute(_GENERATIONS)).fetchall()]
     tables = {**TABLES, **dict.fromkeys((*sorted(VIEW_TABLES), *generations), OF_VIEWS)}
     return [
         *taken,
-        SQL("REVOKE ALL ON SCHEMA {} FROM {}").format(place, everybody),
-        SQL("REVOKE ALL ON DATABASE {} FROM {}").format(Identifier(database), everybody),
+        SQL("REVOKE ALL ON SCHEMA {} FROM {}").format(place, all_roles),
+        SQL("REVOKE ALL ON DATABASE {} FROM {}").format(Identifier(database), all_roles),
         SQL("GRANT CONNECT ON DATABASE {} TO {}").format(Identifier(database), names),
         SQL("GRANT USAGE ON SCHEMA {} TO {}").format(place, names),
         *_granted("TABLE", tables, roles),
@@ -198,7 +198,7 @@ def _granted(kind: str, things: Mapping[str, Mapping[str, str]], roles: Mapping[
 
 
 async def _only_parts_lock(connection: AsyncConnection[Any], roles: Mapping[str, str]) -> None:
-    """Nobody else may hold the locks that Kontor works with. Only a superuser can see to that."""
+    """No other role may hold the locks that Kontor works with. Only a superuser can grant and revoke them."""
     lockers = [Identifier(roles[part]) for part in ADVISORY_LOCKS if part in roles]
     try:
         async with connection.transaction():

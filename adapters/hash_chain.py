@@ -88,7 +88,7 @@ class HashChain:
 
     async def extend(self) -> Link | None:
         """Add a link over the next events, at most LINK_EVENTS_MAX. None when there are none, or when another process
-        is adding one. Raises ChainCut: the log of this database is an older one, or somebody removes what was recorded
+        is adding one. Raises ChainCut: the log of this database is an older one, or recorded events are being removed
         to have it chained again as something else."""
         async with self._pool.connection() as connection, connection.transaction():
             ((mine,),) = await (await connection.execute(_LOCK)).fetchall()

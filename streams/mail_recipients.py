@@ -34,7 +34,7 @@ _ACCOUNT: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class To:
-    """Whose mail it is, at which of their addresses (sealed), and what it tells."""
+    """The account that a mail is for, which of its addresses (sealed) it goes to, and its template."""
 
     owner: User
     email: str
@@ -76,7 +76,7 @@ async def _of_account(kontor: Kontor, template: MailTemplate, owner: User, event
 
 
 async def _new_address(kontor: Kontor, owner: User, event_id: UUID) -> To | None:
-    """The pending address of this event. Where another account has it, the owner of that account is told instead."""
+    """The pending address of this event. Where another account has it, that account's owner is mailed instead."""
     pending = owner.pending_email
     if pending is None or not _is_pending(owner, event_id):
         return None
