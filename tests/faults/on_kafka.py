@@ -10,12 +10,15 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
 from aiokafka.errors import KafkaError
 from aiokafka.structs import OffsetAndMetadata
+from psycopg.sql import SQL
 
+from adapters.relay_store import LOST
 from domain import CONTEXTS
 from domain.identity import SHARDS
 from streams.repairing import publish_again
 from tests.faults.scene import Scene, delete_topics
 
+_MARKED_LOST: Final = SQL("SELECT context, shard FROM relay_partitions WHERE kafka_offset = %s")
 FROZEN_S: Final = 6.0
 SHUFFLED: Final = 40
 RESETS: Final = 50
@@ -143,4 +146,10 @@ async def strangers_write_to_the_topics(scene: Scene) -> None:
 
 
 async def strangers_records_go(scene: Scene) -> None:
+    """Every partition is cut and published again; returns when the relay has done that."""
     await publish_again(scene.kontor, [(context, shard) for context in CONTEXTS for shard in range(SHARDS)])
+
+    async def published_again() -> bool:
+        return not await scene.kontor.reads.fetch(_MARKED_LOST, [LOST])
+
+    scene.require(await scene.until(published_again), "not every partition was published again")
