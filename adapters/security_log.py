@@ -59,14 +59,15 @@ def tell(
     left_out = _left_out(event.value, origin.address)
     if left_out is None:
         return
+    about = list(dict.fromkeys(subjects))
     line = {
         "who": bounded(who),
         "what": bounded(what),
         "outcome": outcome,
         "address": bounded(origin.address) or None,
         "session_id": None if origin.session_id is None else str(origin.session_id),
-        "subjects": [bounded(each) for each in subjects[:SUBJECTS_MAX]] or None,
-        "subjects_left_out": max(0, len(subjects) - SUBJECTS_MAX) or None,
+        "subjects": [bounded(each) for each in about[:SUBJECTS_MAX]] or None,
+        "subjects_left_out": max(0, len(about) - SUBJECTS_MAX) or None,
         "lines_left_out": left_out or None,
         **more,
     }

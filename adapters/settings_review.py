@@ -54,6 +54,13 @@ def review(settings: Settings) -> list[Finding]:
     return [finding for rule in RULES for finding in rule(settings)]
 
 
+def accepted(settings: Settings) -> list[str]:
+    """The names of the findings with which production starts all the same."""
+    kept_out = refused(settings)
+    found = review(settings) if settings.environment == "production" else []
+    return sorted({finding.name for finding in found if finding not in kept_out})
+
+
 def refused(settings: Settings, *, leaving: bool = False) -> list[Finding]:
     """What keeps a process from starting with them: nothing in development, else all that was not accepted.
 

@@ -17,6 +17,7 @@ import structlog
 import uvloop
 
 from adapters.settings import Settings, listed
+from adapters.settings_review import accepted
 from cli.exits import one_sentence
 from cli.installation import load_settings
 from cli.log_output import log_to_stderr
@@ -167,7 +168,17 @@ def _start(name: str) -> Settings:
     settings = load_settings(name)
     log_to_stderr(name)
     structlog.get_logger().info("starting", pid=os.getpid())
+    tell_accepted_risks(settings, name)
     return settings
+
+
+def tell_accepted_risks(settings: Settings, process: str) -> None:
+    """In the security log, once a start: which weaknesses its operator has accepted."""
+    from adapters.security_log import tell  # noqa: PLC0415  # imported when asked for: start-up time
+    from commands.security_events import SecurityEvent  # noqa: PLC0415
+
+    if names := accepted(settings):
+        tell(SecurityEvent.RISKS_ACCEPTED, who=f"system:{process}", what="start", subjects=names)
 
 
 def _announce(settings: Settings) -> Callable[[], None]:

@@ -20,6 +20,8 @@ class SecurityEvent(StrEnum):
     IDENTITY_REFUSED = "security.identity.refused"
     RIGHT_REFUSED = "security.right.refused"
     RATE_LIMITED = "security.rate.limited"
+    POINTS_LIMITED = "security.points.limited"
+    SOCKETS_LIMITED = "security.sockets.limited"
     ACCOUNT_OPENED = "security.account.opened"
     ACCOUNT_ERASED = "security.account.erased"
     ACCOUNT_SUSPENDED = "security.account.suspended"
@@ -36,6 +38,7 @@ class SecurityEvent(StrEnum):
     WEBHOOK_SECRET_CHANGED = "security.webhook_secret.changed"  # noqa: S105  # a name, not a secret
     KEYS_ROTATED = "security.keys.rotated"
     PERSON_READ = "security.person.read"
+    RISKS_ACCEPTED = "security.risks.accepted"
 
 
 # Commands that change who may do what, by name. What else is refused is told as a refusal of identity, right or rate.

@@ -9,7 +9,7 @@ from math import ceil
 from typing import Final
 
 from api.graphql.context import RequestContext
-from api.graphql.limits import Charge, CostLimitExceeded
+from api.graphql.limits import Charge, CostLimitExceeded, tell_points_limited
 from domain.errors import Invalid
 
 EVENTS_A_POINT: Final = 10  # an event that is read and folded takes a tenth of the time of an object
@@ -37,6 +37,7 @@ async def charge_points(context: RequestContext, points: int, told: str) -> None
         context.charged_more += points
         context.left = taken.left
         return
+    tell_points_limited(context.actor, told)
     raise CostLimitExceeded(
         f"It {told}, which costs {points} points, and {taken.left} are left; ask again in {ceil(taken.wait_s)} s.",
         Charge(points, taken.left, allowance.buckets.rate),

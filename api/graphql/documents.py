@@ -13,9 +13,14 @@ from typing import Any, Final
 from graphql import (
     DirectiveNode,
     DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
     GraphQLError,
     GraphQLSchema,
+    InlineFragmentNode,
     OperationDefinitionNode,
+    SelectionSetNode,
     VariableNode,
     Visitor,
     parse,
@@ -67,6 +72,27 @@ class Document:
         found = _Conditions()
         visit(self.tree, found)
         return tuple(sorted(found.names))
+
+    def roots(self, operation_name: str | None) -> list[str]:
+        """The operation's root fields, as the schema names them. To be asked of a document without errors alone."""
+        operation = self.operation(operation_name)
+        found: set[str] = set()
+        if operation is not None:
+            self._note_roots(operation.selection_set, found, set())
+        return sorted(found)
+
+    def _note_roots(self, selections: SelectionSetNode, found: set[str], spread: set[str]) -> None:
+        for each in selections.selections:
+            match each:
+                case FieldNode():
+                    found.add(each.name.value)
+                case InlineFragmentNode():
+                    self._note_roots(each.selection_set, found, spread)
+                case FragmentSpreadNode() if each.name.value not in spread:
+                    spread.add(each.name.value)
+                    for definition in self.tree.definitions:
+                        if isinstance(definition, FragmentDefinitionNode) and definition.name.value == each.name.value:
+                            self._note_roots(definition.selection_set, found, spread)
 
     def operation(self, name: str | None) -> OperationDefinitionNode | None:
         """The operation of this name, the first one without; None for a name that the document does not have."""

@@ -16,10 +16,13 @@ from typing import Any, Final
 from graphql import GraphQLError
 from strawberry.extensions import SchemaExtension
 
+from adapters.security_log import tell
 from api.graphql.allowance import Allowance
 from api.graphql.context import RequestContext
 from api.graphql.documents import Document, Documents
 from api.graphql.shape import BRACKETS_MAX, DOCUMENT_CHARS_MAX, nested_too_deep
+from commands.handling import Actor
+from commands.security_events import SecurityEvent
 
 VARIABLES_MAX: Final = 50
 VALUES_MAX: Final = 20_000  # an order of 2,000 lines with agreed prices has 10,000
@@ -116,10 +119,16 @@ async def admit(
         cost = document.cost(operation_name)
     except LookupError as error:
         raise bad_request(str(error)) from None
-    allowance = context.allowance
-    if allowance is None:
+    if context.allowance is None:
         return None
-    points = cost.of(variables)
+    try:
+        return await _taken(context.allowance, cost.of(variables))
+    except CostLimitExceeded:
+        tell_points_limited(context.actor, ", ".join(document.roots(operation_name)))
+        raise
+
+
+async def _taken(allowance: Allowance, points: int) -> Charge:
     if points > allowance.cost_max:
         charge = await charged(allowance, points, REFUSED)
         raise CostLimitExceeded(
@@ -138,6 +147,11 @@ async def admit(
         charge,
         retryAfterSeconds=round(wait_s, 3),
     )
+
+
+def tell_points_limited(actor: Actor, what: str) -> None:
+    """Once for each refusal by points. `what` has names of ours alone, never an operation's, which a client chooses."""
+    tell(SecurityEvent.POINTS_LIMITED, who=actor.name, what=what, outcome="refused")
 
 
 async def charged(allowance: Allowance, requested: int, points: int) -> Charge:

@@ -38,7 +38,7 @@ from strawberry.types.graphql import OperationType
 from strawberry.types.unset import UNSET
 
 from adapters.metrics import SOCKETS
-from adapters.security_log import asked_from
+from adapters.security_log import asked_from, tell
 from adapters.void_tokens import Claims, TokensUnchecked
 from api.client_address import counted_networks
 from api.graphql.allowance import Allowance
@@ -47,6 +47,8 @@ from api.graphql.context import RequestContext
 from api.graphql.gate import Gate
 from api.graphql.limits import REFUSED, charged
 from api.security import caller_of
+from commands.handling import Actor
+from commands.security_events import SecurityEvent
 from domain.errors import Invalid, Unauthenticated
 
 log = structlog.get_logger()
@@ -184,7 +186,7 @@ class SocketRouter(GraphQLRouter[RequestContext, None]):
         if not self.is_websocket_request(request):
             return await super().run(request, context, root_value)
         address: str = context.address
-        if (refused := self._refusal(address)) is not None:
+        if (refused := self._refusal(address, context.actor)) is not None:
             await request.send_denial_response(refused)
             return request
         networks = [network for network, _ in counted_networks(address)]
@@ -198,16 +200,19 @@ class SocketRouter(GraphQLRouter[RequestContext, None]):
             self._connections.subtract(networks)
             self._connections = +self._connections  # none that has gone is remembered
 
-    def _refusal(self, address: str) -> PlainTextResponse | None:
+    def _refusal(self, address: str, actor: Actor) -> PlainTextResponse | None:
         """The answer to one connection too many."""
         limits, open_now = self._limits, self._connections
         if any(open_now[network] >= times * limits.per_address_max for network, times in counted_networks(address)):
-            status, told = 429, f"Your address has {limits.per_address_max} connections already; close some."
+            status, whose = 429, "the address"
+            told = f"Your address has {limits.per_address_max} connections already; close some."
         elif self._open >= limits.connections_max:
-            status, told = 503, f"There are {limits.connections_max} connections already; try again later."
+            status, whose = 503, "the process"
+            told = f"There are {limits.connections_max} connections already; try again later."
         else:
             return None
-        log.warning("too_many_sockets", status=status, of_address=open_now[address], of_all=self._open)
+        tell(SecurityEvent.SOCKETS_LIMITED, who=actor.name, what=f"sockets of {whose}", outcome="refused",
+             of_address=open_now[address], of_process=self._open)  # fmt: skip
         return PlainTextResponse(told, status_code=status, headers={"retry-after": "5"})
 
     async def on_ws_connect(self, context: RequestContext) -> Any:

@@ -23,14 +23,14 @@ from api.answer_headers import correlation_of
 from api.client_address import client_address, networks
 from api.graphql.allowance import Allowance
 from api.graphql.cost import MUTATION
-from api.graphql.limits import time_limit
+from api.graphql.limits import tell_points_limited, time_limit
 from api.internal_port import internal_only
 from api.rest import problems
 from api.rest.forms import PUBLIC, command_of, form_of, json_schema
 from api.rest.strict_bodies import StrictRoute
 from api.security import access_token_for, caller_of, from_address
 from api.throttling import throttled
-from commands.handling import ANONYMOUS, Command, Outcome
+from commands.handling import ANONYMOUS, Actor, Command, Outcome
 from commands.sessions import SignIn
 from domain.errors import NotFound, Unauthenticated
 from domain.users import User
@@ -50,11 +50,16 @@ class Counted(StrictRoute):
         async def counted(request: Request) -> Response:
             kontor: Kontor = request.app.state.kontor
             address = client_address(request, networks(kontor.settings.trusted_proxies))
+            asked_from(address)
+            actor = ANONYMOUS
             try:
-                actor = (await caller_of(request.headers.get("authorization"), kontor)).actor
-            except (Unauthenticated, TokensUnchecked):
-                actor = ANONYMOUS
-            await _charged(Allowance.of(kontor, actor, address), MUTATION if request.method == "POST" else LOOK)
+                request.state.caller = await caller_of(request.headers.get("authorization"), kontor)
+                actor = request.state.caller.actor
+                asked_from(address, request.state.caller.session_id)
+            except (Unauthenticated, TokensUnchecked) as error:
+                request.state.caller = error
+            points = MUTATION if request.method == "POST" else LOOK
+            await _charged(Allowance.of(kontor, actor, address), points, actor, what=_what(self.name))
             return await handle(request)
 
         return counted
@@ -123,12 +128,12 @@ def _endpoint(command: Command) -> Callable[..., Coroutine[Any, Any, Receipt]]:
         authorization: Annotated[str | None, Header()] = None,
         idempotency_key: Annotated[str | None, Header(description="Makes repeating safe.")] = None,
     ) -> Receipt:
+        del authorization  # it is declared for the documentation; `Counted` has read it
         kontor: Kontor = request.app.state.kontor
         address = client_address(request, networks(kontor.settings.trusted_proxies))
-        asked_from(address)
-        caller, session_id, _ = await caller_of(authorization, kontor)
-        asked_from(address, session_id)
-        actor = from_address(caller, address)
+        if isinstance(request.state.caller, Exception):
+            raise request.state.caller
+        actor = from_address(request.state.caller.actor, address)
         wanted = command_of(command.request, body)
         allowance = Allowance.of(kontor, actor, address)
         async with time_limit(allowance), throttled(kontor, wanted, actor=actor, address=address):
@@ -144,15 +149,21 @@ def _endpoint(command: Command) -> Callable[..., Coroutine[Any, Any, Receipt]]:
     return execute
 
 
-async def _charged(allowance: Allowance, points: int) -> None:
+async def _charged(allowance: Allowance, points: int, actor: Actor, *, what: str) -> None:
     """Takes the points, from the bucket of GraphQL's operations. Raises CostLimitReached."""
     taken = await allowance.take(points)
     if not taken.granted:
+        tell_points_limited(actor, what)
         wait_s = taken.wait_s
         raise problems.CostLimitReached(
             f"This costs {points} points and {taken.left} are left; send it again in {ceil(wait_s)} s.",
             retry_after_s=wait_s,
         )
+
+
+def _what(route: str) -> str:
+    """What the security log calls it: a command as everywhere else."""
+    return PUBLIC[route].name if route in PUBLIC else "commands"
 
 
 def summary(command: Command) -> str:

@@ -63,7 +63,8 @@ def test_a_line_says_who_what_outcome_address_and_session(lines: list[Any]) -> N
 
 def test_nothing_breaks_a_line_or_makes_it_long(lines: list[Any]) -> None:
     forged = 'x\n{"event": "security.role.changed"}\r\x1b[2K\u2028\u202e'
-    tell(SecurityEvent.RIGHT_REFUSED, who=forged, what="y" * 10_000, outcome="refused", subjects=["s"] * 100)
+    many = [str(n) for n in range(100)]
+    tell(SecurityEvent.RIGHT_REFUSED, who=forged, what="y" * 10_000, outcome="refused", subjects=many)
     (line,) = lines
     assert line["who"].isprintable()
     assert len(line["what"]) == TEXT_LENGTH_MAX

@@ -60,7 +60,9 @@ async def served(settings: Settings, **changed: Any) -> AsyncIterator[Served]:
     """An API with these settings and these others, on a free port of this machine."""
     wanted = Settings.model_validate(settings.model_dump() | changed)
 
-    limits = SocketLimits(allowed_origins=listed(wanted.allowed_origins))
+    limits = SocketLimits(
+        allowed_origins=listed(wanted.allowed_origins), per_address_max=wanted.sockets_per_address_max
+    )
     options = uvicorn_options(trusted_proxies=listed(wanted.trusted_proxies))
     # A connection for each request: one that is kept may be closed in the moment in which it is used again.
     connector = aiohttp.TCPConnector(force_close=True)

@@ -19,8 +19,11 @@ MAY_REFUSE = {
     "adapters/rate_limits.py",
     "api/graphql/events.py",  # within what watches the root field and the subscription
     "api/graphql/sockets.py",  # no text at all
+    "api/graphql/limits.py",  # points: told where they are refused
+    "api/graphql/charging.py",
+    "api/rest/commands.py",
 }
-REFUSALS = {"Unauthenticated", "Forbidden", "RateLimited"}
+REFUSALS = {"Unauthenticated", "Forbidden", "RateLimited", "CostLimitExceeded", "problems.CostLimitReached"}
 PERMISSIONS = {"anyone", "signed_in", "staff", "admin", "integrator", "analyst", "log_reader", "system"}
 
 
