@@ -11,9 +11,10 @@ from typing import Any, Final
 from uuid import uuid4
 
 import structlog
-from graphql import GraphQLError
+from graphql import FieldNode, GraphQLError
 from psycopg import OperationalError
 from psycopg_pool import PoolTimeout, TooManyRequests
+from strawberry.schema.exceptions import CannotGetOperationTypeError
 
 from adapters.event_codec import WrittenByNewerCode
 from adapters.group_commit import StoreUnavailable
@@ -60,7 +61,9 @@ def formatted(errors: Sequence[GraphQLError], *, suggestions: bool) -> list[Any]
 
 def _public(error: GraphQLError) -> dict[str, Any]:
     cause = cause_of(error)
-    if cause is None:  # the document or a variable does not fit the schema: graphql-core's own words
+    # The document or a variable does not fit the schema, or no operation has the name that was asked for: the
+    # libraries' own words.
+    if cause is None or isinstance(cause, CannotGetOperationTypeError):
         return {"message": error.message, "extensions": {"code": "BAD_REQUEST", **(error.extensions or {})}}
     if isinstance(cause, DomainError):
         return {"message": cause.message, "extensions": {"code": cause.code}}
@@ -73,8 +76,14 @@ def _public(error: GraphQLError) -> dict[str, Any]:
         if isinstance(cause, kind):
             return {"message": str(cause), "extensions": {"code": code}}
     error_id = str(uuid4())
-    log.error("internal_error", error_id=error_id, path=error.path, exc_info=cause)
+    log.error("internal_error", error_id=error_id, field=_field(error), exc_info=cause)
     return {"message": f"internal error, id {error_id}", "extensions": {"code": "INTERNAL"}}
+
+
+def _field(error: GraphQLError) -> str | None:
+    """As the schema names it: the error's own path has the aliases, which are texts of the client's."""
+    node = error.nodes[0] if error.nodes else None
+    return node.name.value if isinstance(node, FieldNode) else None
 
 
 def cause_of(error: GraphQLError) -> Exception | None:

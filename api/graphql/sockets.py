@@ -8,6 +8,7 @@ a new one. Before each item is sent it is asked whether the token is still good.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Mapping
@@ -52,6 +53,8 @@ from commands.security_events import SecurityEvent
 from domain.errors import Invalid, Unauthenticated
 
 log = structlog.get_logger()
+# The library writes the `Origin` that it refuses as the client wrote it, a line for each handshake; the answer is 403.
+logging.getLogger("strawberry.ws").disabled = True
 
 MESSAGE_BYTES_MAX: Final = 65_536
 ID_LENGTH_MAX: Final = 64

@@ -20,7 +20,7 @@ from fastapi.responses import JSONResponse, Response
 
 from adapters.payment_gateway import BadSignature, verify_signature
 from adapters.provider_news import plan_look
-from adapters.security_log import asked_from, tell
+from adapters.security_log import asked_from, bounded, tell
 from adapters.strict_json import NotStrictJson, decoded_as
 from adapters.wiring import Kontor
 from api.body_limit import BODY_BYTES_MAX
@@ -198,7 +198,12 @@ def _not_ours(payment: Payment, event: _Envelope, told: _Told) -> Response | Non
 
 
 def _error(name: str, payment: Payment, event: _Envelope, told: _Told, **more: object) -> None:
-    values = {"payment_id": str(payment.id), "event_id": event.id, "type": event.type, "reference": told.reference}
+    values = {
+        "payment_id": str(payment.id),
+        "event_id": bounded(event.id),
+        "type": event.type,
+        "reference": bounded(told.reference),
+    }
     log.error(name, **values, **more)
 
 

@@ -20,6 +20,15 @@ from pydantic.alias_generators import to_camel
 from api.rest.examples import EXAMPLES
 from api.rest.forms import PUBLIC
 from domain.disclosure import Disclosure, classified
+from domain.identity import OrderId, payment_id
+from tests.acceptance.planting import (
+    SHAPES,
+    plant_as_provider,
+    plant_in_documents,
+    plant_in_headers,
+    plant_in_inputs,
+    plant_over_websocket,
+)
 from tests.acceptance.test_privacy import ADD, ERASE, REGISTER, anywhere, in_logs, in_tables
 from tests.api.test_road_of_one_order import PLACE, RECEIVE, Client, order_of, settled
 from tests.conftest import Stack
@@ -31,8 +40,6 @@ SIGN_IN = "mutation($i: SignInInput!) { signIn(input: $i) { ok tokens { accessTo
 IN_CLEAR = {"sign-in userAgent"}
 # The mails to their owners, which the stack keeps in place of a mail server.
 MAILS = "inbox"
-# How a marker is made into a text that its field takes.
-SHAPES = {"email": "{}@person.example", "url": "https://{}.example/hook"}
 
 
 @dataclass
@@ -42,12 +49,16 @@ class Planted:
     hidden: str = field(default_factory=lambda: f"hid{uuid.uuid4().hex[:10]}")
     shown: str = field(default_factory=lambda: f"pla{uuid.uuid4().hex[:10]}")
     seen_by_session: str = field(default_factory=lambda: f"ses{uuid.uuid4().hex[:10]}")
+    named: str = field(default_factory=lambda: f"req{uuid.uuid4().hex[:10]}")
     where: dict[str, str] = field(default_factory=dict)
 
     def hide(self, where: str) -> str:
         marker = f"{self.hidden}n{len(self.where)}n"
         self.where[marker] = where
         return marker
+
+    def show(self) -> str:
+        return f"{self.shown}n{uuid.uuid4().hex[:6]}n"
 
     async def found(self, stack: Stack) -> dict[str, list[str]]:
         """The fields whose text was found, with the places."""
@@ -119,16 +130,19 @@ async def sent(client: Client, command: str, body: dict[str, Any]) -> int:
         return answer.status
 
 
-async def plant_in_commands(planted: Planted, actors: list[Client], ids: dict[str, dict[str, str]]) -> set[str]:
-    """One request for each text and each actor until one may; the names of the commands that were done."""
+async def plant_in_commands(
+    planted: Planted, actors: list[Client], guessing: list[Client], ids: dict[str, dict[str, str]]
+) -> set[str]:
+    """One request for each text and each actor until one may; the names of the commands that were done. Wrong secrets
+    are counted by account: they come from those that are `guessing`."""
     done = set()
     for command in PUBLIC:
         for path, disclosure in texts_of(command):
             where = f"{command} {'.'.join(path)}"
             hidden = disclosure is not Disclosure.PLAIN and where not in IN_CLEAR
-            marker = planted.hide(where) if hidden else f"{planted.shown}n{uuid.uuid4().hex[:6]}n"
+            marker = planted.hide(where) if hidden else planted.show()
             body = filled(command, path, SHAPES.get(path[-1], "{}").format(marker), ids.get(command, {}))
-            for actor in actors:
+            for actor in guessing if disclosure is Disclosure.SECRET else actors:
                 status = await sent(actor, command, body)
                 assert status < 500, (where, status)
                 if status == 200:
@@ -137,42 +151,36 @@ async def plant_in_commands(planted: Planted, actors: list[Client], ids: dict[st
     return done
 
 
-async def plant_around(planted: Planted, http: aiohttp.ClientSession, url: str) -> None:
-    """What a client sends beside the inputs: headers, and a document with what stands in it."""
-    secret, hide = planted.hide, planted.hide
-    heads = [
-        {"Authorization": f"Bearer {secret('Authorization')}"},
-        {"Authorization": secret("Authorization without scheme")},
-        {"Cookie": f"session={secret('Cookie')}"},
-        {"User-Agent": hide("User-Agent of no session")},
-        {"Idempotency-Key": f"key-{uuid.uuid4().hex}", "X-Request-Id": uuid.uuid4().hex, "Origin": "https://a.example"},
-    ]
-    documents = [
-        {"query": f"# {hide('comment')}\n{{ __typename }}"},
-        {"query": f"{{ {hide('field')} }}"},
-        {"query": f'{{ product(sku: "{hide("broken document")}" }}'},
-        {"query": "query($i: ID!) { order(id: $i) { number } }", "variables": {"i": hide("variable")}},
-        {"query": "query($i: Int!) { order(id: $i) { number } }", "variables": {"i": hide("variable of no type")}},
-        {"query": "{ __typename }", "variables": {hide("name of a variable"): 1}},
-        {"query": REGISTER, "variables": {"i": {"email": hide("email"), "name": hide("name"), "password": 5}}},
-    ]
-    for head in heads:
-        async with http.post(f"{url}/graphql", json={"query": "{ __typename }"}, headers=head) as answer:
-            assert answer.status < 500
-    for body in documents:
-        async with http.post(f"{url}/graphql", json=body) as answer:
-            assert answer.status < 500
-    async with http.post(f"{url}/graphql", data=f'{{"query": "{hide("no JSON")}'.encode()) as answer:
-        assert answer.status < 500
+async def plant_beside_commands(planted: Planted, staff: Client, clerk: Client, guest: Client) -> None:
+    """What clients send beside commands over REST: GraphQL, WebSocket, headers."""
+    await plant_in_inputs(planted.hide, planted.show, by_variable=clerk, by_literal=guest)
+    await plant_in_documents(planted.hide, staff.http, staff.url)
+    sku = await product(staff)
+    await plant_in_headers(planted.hide, planted.named, staff, sku)
+    await plant_over_websocket(planted.hide, planted.named, staff)
 
 
-async def order_for(person: Client, staff: Client) -> str:
-    """An order of the person's that is confirmed."""
+async def account(anyone: Client, admin: Client, role: str | None) -> Client:
+    """A new account, signed in, with this role."""
+    login = {"email": f"{uuid.uuid4().hex}@person.example", "password": f"{uuid.uuid4().hex} horse"}
+    user_id = (await anyone(REGISTER, i=login | {"name": "Somebody"}))["registerUser"]["user"]["id"]
+    if role is not None:
+        assert await sent(admin, "grant-role", {"userId": user_id, "role": role}) == 200
+    return await anyone.signed_in(**login)
+
+
+async def product(staff: Client) -> str:
+    """Its SKU; there are units in stock."""
     sku = f"SKU-{uuid.uuid4().hex[:10]}"
     thing = {"sku": sku, "name": "Thing", "price": {"amount": "2.55", "currency": "GBP"}}
     assert (await staff(ADD, i=thing))["addProduct"]["ok"]
     assert (await staff(RECEIVE, input={"sku": sku, "quantity": 5}))["receiveStock"]["ok"]
-    order_id = (await person(PLACE, input=order_of(sku)))["placeOrder"]["order"]["id"]
+    return sku
+
+
+async def order_for(person: Client, staff: Client) -> str:
+    """An order of the person's that is confirmed."""
+    order_id = (await person(PLACE, input=order_of(await product(staff))))["placeOrder"]["order"]["id"]
     assert (await settled(person, order_id))["status"] == "CONFIRMED"
     return str(order_id)
 
@@ -199,9 +207,12 @@ async def test_no_secret_or_personal_text_is_found_in_clear_before_or_after_eras
         ids = {"cancel-order": {"orderId": cancelled}} | {
             command: {"orderId": refunded} for command in ("ship-order", "refund-order")
         }
+        ids["update-profile"] = {"currentPassword": password}
 
-        done = await plant_in_commands(planted, [person, staff, admin, anyone], ids)
-        await plant_around(planted, http, url)
+        guesser, clerk, guest = [await account(anyone, admin, role) for role in (None, "STAFF", None)]
+        done = await plant_in_commands(planted, [person, staff, admin, anyone], [guesser, anyone], ids)
+        await plant_beside_commands(planted, staff, clerk, guest)
+        await plant_as_provider(planted.hide, planted.show, stack, http, str(payment_id(OrderId(uuid.UUID(refunded)))))
         assert {"register-user", "update-profile", "cancel-order", "ship-order", "refund-order"} <= done
         # What is plain may be found, which shows that the search finds.
         assert {"events", "kontor.orders"} <= set(await places(stack, planted.shown))
@@ -209,8 +220,11 @@ async def test_no_secret_or_personal_text_is_found_in_clear_before_or_after_eras
         assert planted.hidden in str(await reason_in(staff, refunded, "order.refunded"))
         assert await planted.found(stack) == {}
         assert await anywhere(stack, [planted.seen_by_session]) == ["sessions"]
+        # What a client calls its requests is in the lines about them, and nowhere else.
+        assert await anywhere(stack, [planted.named]) == ["api.log"]
 
-        assert (await person(ERASE, id=user_id))["eraseUser"]["ok"]
+        erased = (await person(ERASE, id=user_id, p=password))["eraseUser"]
+        assert erased["ok"], erased
         assert await reason_in(staff, cancelled, "order.cancelled") is None
         assert await planted.found(stack) == {}
         assert await anywhere(stack, [planted.seen_by_session]) == []

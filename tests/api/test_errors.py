@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from graphql import GraphQLError
+from graphql import FieldNode, GraphQLError, OperationDefinitionNode, parse
+from strawberry.schema.exceptions import CannotGetOperationTypeError
+from structlog.testing import capture_logs
 
 from adapters.event_codec import WrittenByNewerCode
 from adapters.group_commit import StoreUnavailable
@@ -38,3 +40,24 @@ def test_an_unexpected_error_is_told_only_as_an_id() -> None:
 def test_a_document_that_does_not_fit_the_schema_keeps_its_message() -> None:
     (error,) = formatted([GraphQLError("outer", original_error=GraphQLError("inner"))], suggestions=True)
     assert (error["message"], error["extensions"]["code"]) == ("outer", "BAD_REQUEST")
+
+
+def test_an_unexpected_error_is_logged_by_its_field_and_not_by_the_clients_alias() -> None:
+    (operation,) = parse("{ chosenByTheClient: orders }").definitions
+    assert isinstance(operation, OperationDefinitionNode)
+    (node,) = operation.selection_set.selections
+    assert isinstance(node, FieldNode)
+    failed = GraphQLError("x", [node], path=["chosenByTheClient"], original_error=KeyError("x"))
+    with capture_logs() as told:
+        formatted([failed], suggestions=True)
+    (line,) = told
+    assert (line["event"], line["field"]) == ("internal_error", "orders")
+    assert "chosenByTheClient" not in str({name: value for name, value in line.items() if name != "exc_info"})
+
+
+def test_a_name_of_an_operation_that_the_document_lacks_is_the_clients_to_correct() -> None:
+    cause = CannotGetOperationTypeError("chosenByTheClient")
+    with capture_logs() as told:
+        (error,) = formatted([GraphQLError("Unknown operation", original_error=cause)], suggestions=True)
+    assert (error["message"], error["extensions"]["code"]) == ("Unknown operation", "BAD_REQUEST")
+    assert told == []

@@ -81,9 +81,9 @@ async def answer(
     except TimeLimitExceeded as error:
         answered = ExecutionResult(data=None, errors=[error], extensions=_extensions(tried))
     except (NotServed, GraphQLError) as error:
-        log.debug("compiled_answer_left", error=repr(error))
+        log.debug("compiled_answer_left", error=type(error).__name__)
     except Exception as error:  # outermost: the ordinary path tells it, and logs what nobody expected
-        log.info("compiled_answer_failed", error=repr(error))
+        log.info("compiled_answer_failed", error=type(error).__name__)
     if answered is None:
         context.freshness.resume(tried.freshness)
     return answered
