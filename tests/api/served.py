@@ -14,7 +14,7 @@ from uuid_utils.compat import uuid7
 
 from adapters.settings import Settings, listed
 from adapters.wiring import Kontor, open_kontor
-from api.graphql.sockets import SocketLimits
+from api.graphql.sockets import SERVING, SocketLimits
 from api.http_protocol import uvicorn_options
 from domain.users import Role
 from tests.api.listening import app_of, listening
@@ -63,7 +63,7 @@ async def served(settings: Settings, **changed: Any) -> AsyncIterator[Served]:
     limits = SocketLimits(
         allowed_origins=listed(wanted.allowed_origins), per_address_max=wanted.sockets_per_address_max
     )
-    options = uvicorn_options(trusted_proxies=listed(wanted.trusted_proxies))
+    options = uvicorn_options(trusted_proxies=listed(wanted.trusted_proxies)) | SERVING
     # A connection for each request: one that is kept may be closed in the moment in which it is used again.
     connector = aiohttp.TCPConnector(force_close=True)
     async with (

@@ -1,5 +1,5 @@
-"""Every rule of the gate through every transport, and every road on which a draft could show. A transport, a rule or a
-root field without a cell fails."""
+"""Every rule of `tests.api.gate_rules` through every transport, and every road on which a draft could show. A
+transport, a rule or a root field without a cell fails."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -31,6 +32,7 @@ from projections.inventory import STOCK as STOCK_VIEW
 from projections.orders import ORDERS
 from tests.api.following import ORDER, STOCK
 from tests.api.following import Served as Sockets
+from tests.api.gate_rules import OVER, PAGE, RULES, TRANSPORTS, standing_still
 from tests.api.listening import app_of
 from tests.api.reading import asked, shown
 from tests.api.selling import customer, placed
@@ -39,50 +41,14 @@ from tests.conftest import Stack, installation_on
 from tests.given import STAFF
 
 pytestmark = pytest.mark.servers
-PAGE = "{{ products(first: {}) {{ nodes {{ id }} }} }}"
 ME, TICK = "{ me { id } }", "subscription { stockChanged { cursor } }"
-TRANSPORTS: Final = ("compiled", "ordinary", "websocket", "rest")
-# Rule -> the code with which a transport refuses, by what is sent; a text says why there is nothing to refuse.
-NO_DOCUMENTS: Final = "REST takes no documents: its commands are those that are listed"
-
-
-@dataclass(frozen=True)
-class Sent:
-    """What breaks a rule: as a query of each kind, and as a subscription."""
-
-    compiled: str
-    ordinary: str  # `categories` is answered by Strawberry
-    subscription: str
-    code: str
-
-
-RULES: Final[dict[str, Sent]] = {
-    "persisted only": Sent(
-        "{ me { name } }", "{ categories { id } }", "subscription { events { type } }", "PERSISTED_QUERY_ONLY"
-    ),
-    "suggestions": Sent(
-        "{ prodct { id } }", "{ categoris { id } }", "subscription { stockChange { cursor } }", "BAD_REQUEST"
-    ),
-    "depth": Sent("{ a " * 100, "{ categories " * 100, "subscription { a " * 100, "BAD_REQUEST"),
-    "cost": Sent(
-        PAGE.format(20),
-        "{ categories { id } products(first: 20) { nodes { id } } }",
-        'subscription { orderChanged(orderId: "x") { order { history(first: 20) { type } } } }',
-        "COST_LIMIT_EXCEEDED",
-    ),
-}
-CELLS: Final[dict[tuple[str, str], str | None]] = {
-    (rule, transport): None for rule in RULES for transport in ("compiled", "ordinary", "websocket")
-} | {
-    ("persisted only", "rest"): NO_DOCUMENTS,
-    ("suggestions", "rest"): NO_DOCUMENTS,
-    ("depth", "rest"): None,
-    ("cost", "rest"): None,
-}
+SMALL: Final = {"cost_burst": 30, "cost_restore_per_s": 1, "cost_per_operation_max": 30}
 
 
 def test_every_rule_has_a_cell_for_every_transport() -> None:
-    assert CELLS.keys() == {(rule, transport) for rule in RULES for transport in TRANSPORTS}
+    for name, rule in RULES.items():
+        assert rule.refused.keys() | rule.why_not.keys() == set(TRANSPORTS), name
+        assert rule.refused.keys().isdisjoint(rule.why_not), name
 
 
 async def test_there_are_no_other_transports(kontor: Kontor) -> None:
@@ -94,77 +60,32 @@ async def test_there_are_no_other_transports(kontor: Kontor) -> None:
 
 @pytest.fixture(scope="module")
 async def api(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[dict[str, Served]]:
-    """One that serves registered documents alone, and one with small buckets."""
+    """One that serves registered documents alone, one with small buckets, and one with little time, by rule."""
     place = tmp_path_factory.mktemp("documents") / "documents.json"
     place.write_text(json.dumps({digest_of(each): each for each in (ME, TICK)}))
-    small = {"cost_burst": 30, "cost_restore_per_s": 1, "cost_per_operation_max": 30}
     async with (
         installation_on(stack) as settings,
         served(settings, environment="production", persisted_documents=str(place), persisted_only=True) as only,
-        served(settings, environment="production", **small) as open_to_all,
+        served(settings, environment="production", **SMALL) as small,
+        served(settings, environment="production", operation_timeout_s=1.0) as hasty,
     ):
-        yield {"persisted only": only, "suggestions": open_to_all, "depth": open_to_all, "cost": open_to_all}
+        yield dict.fromkeys(RULES, small) | {"persisted only": only, "time": hasty}
 
 
-@pytest.mark.parametrize(("rule", "transport"), [cell for cell, why_not in CELLS.items() if why_not is None])
-async def test_every_rule_holds_over_every_transport(api: dict[str, Served], rule: str, transport: str) -> None:
-    sent, running = RULES[rule], api[rule]
-    token = running.token(uuid4(), Role.CUSTOMER)
-    if rule == "cost":  # what was spent over one transport is spent over all
+CELLS: Final = [(name, transport) for name, rule in RULES.items() for transport in rule.refused]
+
+
+@pytest.mark.parametrize(("name", "transport"), CELLS)
+async def test_every_rule_holds_over_every_transport(api: dict[str, Served], name: str, transport: str) -> None:
+    rule, running = RULES[name], api[name]
+    token = rule.token or running.token(uuid4(), Role.CUSTOMER)
+    if name == "cost":  # what was spent over one transport is spent over all
         assert "errors" not in await running.ask(PAGE.format(25), token)
-    code, message = await OVER[transport](running, sent, token)
-    assert code == sent.code, message
+    async with standing_still(running.kontor) if name == "time" else nullcontext():
+        code, message = await OVER[transport](running, rule.sent[transport], token)
+    assert code == rule.refused[transport], message
+    assert rule.word in message
     assert "Did you mean" not in message
-
-
-async def over_http(running: Served, sent: Sent, token: str) -> tuple[str, str]:
-    return refusal(await running.ask(sent.compiled, token))
-
-
-async def ordinarily(running: Served, sent: Sent, token: str) -> tuple[str, str]:
-    return refusal(await running.ask(sent.ordinary, token))
-
-
-def refusal(answer: dict[str, Any]) -> tuple[str, str]:
-    (error,) = answer["errors"]
-    return error["extensions"]["code"], error["message"]
-
-
-async def over_websocket(running: Served, sent: Sent, token: str) -> tuple[str, str]:
-    """The token is said in `connection_init`."""
-    async with connect(
-        f"ws://127.0.0.1:{running.port}/graphql", subprotocols=["graphql-transport-ws"], proxy=None, open_timeout=60
-    ) as ws:
-        for message in (
-            {"type": "connection_init", "payload": {"authorization": f"Bearer {token}"}},
-            {"type": "subscribe", "id": "1", "payload": {"query": sent.subscription}},
-        ):
-            await ws.send(json.dumps(message))
-        assert json.loads(await ws.recv()) == {"type": "connection_ack"}
-        async with asyncio.timeout(60):
-            told = json.loads(await ws.recv())
-    payload = told["payload"]
-    (error,) = (payload if isinstance(payload, list) else payload["errors"])[:1]
-    return error["extensions"]["code"], error["message"]
-
-
-async def over_rest(running: Served, sent: Sent, token: str) -> tuple[str, str]:
-    body = "[" * 100_000 if sent is RULES["depth"] else json.dumps({"email": "a@example.com"})
-    path = f"{COMMANDS}/request-password-reset"
-    told: dict[str, str] = {}
-    for _ in range(5):  # on a busy machine some points may have come back
-        _, _, told = await running.post(path, body, {"Authorization": f"Bearer {token}"})
-        if "code" in told:
-            break
-    return told["code"], told["detail"]
-
-
-OVER: Final[dict[str, Callable[..., Any]]] = {
-    "compiled": over_http,
-    "ordinary": ordinarily,
-    "websocket": over_websocket,
-    "rest": over_rest,
-}
 
 
 async def test_a_registered_document_is_served_over_every_transport(api: dict[str, Served]) -> None:
@@ -292,6 +213,19 @@ async def test_stock_of_a_draft_is_answered_as_that_of_no_product(kontor: Kontor
     document = "query($sku: String!) { stockItem(sku: $sku) { onHand } }"
     hidden, unknown = [(await asked(kontor, document, sku=sku)) for sku in (given.hidden, "UNKNOWN")]
     assert (hidden.data, hidden.errors) == (unknown.data, unknown.errors) == ({"stockItem": None}, None)
+
+
+async def test_a_draft_is_answered_over_rest_as_no_product(api: dict[str, Served]) -> None:
+    running = api["cost"]
+    given = await some_products(running.kontor)
+    told = []
+    for sku in (given.hidden, "UNKNOWN"):
+        token = running.token(given.buyer.user_id or uuid4(), Role.CUSTOMER)
+        order = json.dumps({"lines": [{"sku": sku, "quantity": 1}], "currency": "GBP", "paymentMethod": "pm_card_visa"})
+        status, _, answer = await running.post(f"{COMMANDS}/place-order", order, {"Authorization": f"Bearer {token}"})
+        told.append((status, json.dumps(answer).replace(sku, "SKU")))
+    assert told[0] == told[1]
+    assert "SKU" in told[0][1]
 
 
 async def test_a_history_has_what_happened_while_the_product_was_published(kontor: Kontor) -> None:
