@@ -94,6 +94,13 @@ class Planning:
             return None
         return Recipient(endpoint_id=endpoint_id, state=EndpointState(row[0]), types=tuple(row[1]))
 
+    async def told(self) -> list[UUID]:
+        """The endpoints that are told something, or are paused."""
+        found = await self._connection.execute(
+            "SELECT endpoint_id FROM webhook_recipients WHERE state <> %s", [EndpointState.DISABLED.value]
+        )
+        return [endpoint_id for (endpoint_id,) in await found.fetchall()]
+
     async def change(self, endpoint_id: UUID, recipient: Recipient | None, changes: Sequence[Change]) -> None:
         """The endpoint is this from now on, and is told this."""
         for change in changes:

@@ -31,18 +31,15 @@ from commands.deliveries import WEBHOOK_TYPES, after_event, wants
 from commands.handling import Actor
 from commands.webhooks import DisableWebhook
 from domain import may_read
-from domain.identity import WebhookEndpointId
-from domain.users import Role
+from domain.identity import WebhookEndpointId, event_id
 from domain.webhooks import ALL_TYPES, EndpointState, WebhookEndpoint
 from streams.effects import Effects, GivenUp
-from streams.readers import as_read_by, owner_roles, readable
+from streams.readers import LOSSES, as_read_by, orphaned, owner_roles, readable
 from streams.settling import NotYet
 
 log = structlog.get_logger()
 
 ACTOR: Final = Actor.system("webhooks")
-READERS: Final = frozenset({Role.INTEGRATOR, Role.ADMIN})
-NO_INTEGRATOR: Final = "its owner is no INTEGRATOR any more"
 NOT_FOR_OWNER: Final = "events of this type are for STAFF and ADMIN, and the endpoint's owner is neither"
 LOOK_S: Final = 0.5
 LANE_LOOK_S: Final = 60.0  # it is woken when something is due
@@ -82,7 +79,7 @@ async def plan(kontor: Kontor) -> Planned:
         if transaction is None:
             return Planned(0, more=False)
         end = await kontor.log.end()
-        known, changed = await _taken_in(kontor.log, transaction, end)
+        known, changed = await _taken_in(kontor, transaction, end)
         planned: list[tuple[Stretch, LogRecord]] = []
         moved: dict[int, int] = {}
         worth_noting = changed
@@ -102,11 +99,14 @@ async def plan(kontor: Kontor) -> Planned:
     return Planned(len(planned), more)
 
 
-async def _taken_in(event_log: EventLog, transaction: Planning, end: int) -> tuple[int, bool]:
-    """Learn of the endpoints' own events; up to where they are known now, and whether there were any."""
-    found = await event_log.matching(transaction.position, limit=EVENTS_AT_ONCE, types=WEBHOOK_TYPES)
+async def _taken_in(kontor: Kontor, transaction: Planning, end: int) -> tuple[int, bool]:
+    """Learn of the endpoints' own events, and of what their owners have lost; up to where that is known now, and
+    whether there was any."""
+    found = await kontor.log.matching(transaction.position, limit=EVENTS_AT_ONCE, types=(*WEBHOOK_TYPES, *LOSSES))
     records = [record for record in found if record.position <= end]
     for record in records:
+        if record.event_type in LOSSES:
+            continue
         recipient = await transaction.recipient(record.aggregate_id)
         try:
             event = record.decoded().event
@@ -115,8 +115,20 @@ async def _taken_in(event_log: EventLog, transaction: Planning, end: int) -> tup
             continue
         changed, changes = after_event(recipient, event, endpoint_id=record.aggregate_id, position=record.position)
         await transaction.change(record.aggregate_id, changed, changes)
+    await _disable_orphans(kontor, transaction, [record for record in records if record.event_type in LOSSES])
     known = records[-1].position if len(found) == EVENTS_AT_ONCE and records else end
     return known, bool(records)
+
+
+async def _disable_orphans(kontor: Kontor, transaction: Planning, losses: Sequence[LogRecord]) -> None:
+    """At once, and not with the next event that an endpoint wants: its owner may not own it any more. What dies before
+    the position is noted does it again, which does nothing then."""
+    if not losses:
+        return
+    last = {record.aggregate_id: event_id(record.aggregate_id, record.version) for record in losses}
+    told = await transaction.told()
+    for endpoint_id, (owner_id, reason) in (await orphaned(kontor, last.keys(), told)).items():
+        await _disable(kontor, endpoint_id, reason, causation_id=last[owner_id])
 
 
 def _together(stretches: Sequence[Stretch], end: int) -> Mapping[tuple[int, int], list[Stretch]]:
@@ -152,10 +164,10 @@ async def deliver(kontor: Kontor, delivery: Delivery) -> None:
     if endpoint.state is EndpointState.PAUSED:
         raise NotYet("the endpoint is paused")
     # As who asks for the log itself: by what its owner may do now.
-    roles = await owner_roles(kontor, endpoint)
-    if READERS.isdisjoint(roles):
-        await _disable(kontor, delivery, NO_INTEGRATOR)
-        raise GivenUp(NO_INTEGRATOR)
+    roles, loss = await owner_roles(kontor, endpoint)
+    if loss is not None:
+        await _disable(kontor, delivery.endpoint_id, loss, causation_id=delivery.event_id)
+        raise GivenUp(loss)
     if not may_read(roles, delivery.event_type):
         raise GivenUp(NOT_FOR_OWNER)
     body = await _body(kontor, delivery, roles)
@@ -173,7 +185,7 @@ async def deliver(kontor: Kontor, delivery: Delivery) -> None:
         if answer.taken:
             return
         if answer.status == 410:
-            await _disable(kontor, delivery, f"it {answer}")
+            await _disable(kontor, delivery.endpoint_id, f"it {answer}", causation_id=delivery.event_id)
             raise GivenUp(f"it {answer}")
         problem = await _untaken(kontor, delivery, answer)
     if delivery.give_up_at is not None and kontor.ports.clock.now() >= delivery.give_up_at:
@@ -200,13 +212,14 @@ async def _untaken(kontor: Kontor, delivery: Delivery, answer: Answer) -> Except
 
 async def _disable_if_dead(kontor: Kontor, delivery: Delivery, since: datetime, problem: Exception) -> None:
     if not await kontor.deliveries.takes_some(delivery.endpoint_id, since):
-        await _disable(kontor, delivery, f"nothing was taken for {RETRIED_FOR.days} days; last: {problem}")
+        reason = f"nothing was taken for {RETRIED_FOR.days} days; last: {problem}"
+        await _disable(kontor, delivery.endpoint_id, reason, causation_id=delivery.event_id)
 
 
-async def _disable(kontor: Kontor, delivery: Delivery, reason: str) -> None:
-    log.warning("endpoint_disabled", endpoint=str(delivery.endpoint_id), reason=reason)
-    command = DisableWebhook(endpoint_id=WebhookEndpointId(delivery.endpoint_id), reason=reason)
-    await kontor.pipeline.execute(command, actor=ACTOR, causation_id=delivery.event_id)
+async def _disable(kontor: Kontor, endpoint_id: UUID, reason: str, *, causation_id: UUID) -> None:
+    log.warning("endpoint_disabled", endpoint=str(endpoint_id), reason=reason)
+    command = DisableWebhook(endpoint_id=WebhookEndpointId(endpoint_id), reason=reason)
+    await kontor.pipeline.execute(command, actor=ACTOR, causation_id=causation_id)
 
 
 def backoff_s(attempts: int) -> float:
