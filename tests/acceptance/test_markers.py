@@ -163,7 +163,8 @@ async def plant_beside_commands(planted: Planted, staff: Client, clerk: Client, 
 async def account(anyone: Client, admin: Client, role: str | None) -> Client:
     """A new account, signed in, with this role."""
     login = {"email": f"{uuid.uuid4().hex}@person.example", "password": f"{uuid.uuid4().hex} horse"}
-    user_id = (await anyone(REGISTER, i=login | {"name": "Somebody"}))["registerUser"]["user"]["id"]
+    assert (await anyone(REGISTER, i=login | {"name": "Guest"}))["registerUser"]["ok"]
+    user_id = (await anyone(SIGN_IN, i=login))["signIn"]["user"]["id"]
     if role is not None:
         assert await sent(admin, "grant-role", {"userId": user_id, "role": role}) == 200
     return await anyone.signed_in(**login)
