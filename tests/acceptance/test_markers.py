@@ -35,7 +35,7 @@ from tests.conftest import Stack
 
 pytestmark = pytest.mark.acceptance
 REASONS = "query($id: ID!) { order(id: $id) { history { type data } } }"
-SIGN_IN = "mutation($i: SignInInput!) { signIn(input: $i) { ok tokens { accessToken } } }"
+SIGN_IN = "mutation($i: SignInInput!) { signIn(input: $i) { ok tokens { accessToken } user { id } } }"
 # Personal texts that are in clear in a place with a name: what a device says of itself is in the table of sessions.
 IN_CLEAR = {"sign-in userAgent"}
 # The mails to their owners, which the stack keeps in place of a mail server.
