@@ -170,7 +170,8 @@ def test_every_event_that_takes_something_away_makes_tokens_void() -> None:
     """Of all others none does: an event that is added is judged here."""
     harmless = {
         "Created", "ProfileUpdated", "RoleGranted", "SignedIn", "SignInFailed", "MfaEnabled", "MfaDisabled",
-        "EmailVerified", "PasswordChanged", "Resumed", "AdminActed",
+        "EmailVerified", "EmailChangeRequested", "EmailChanged", "EmailChangeUndone", "PasswordChanged",
+        "Resumed", "AdminActed",
     }  # fmt: skip
     events = {name for name, each in vars(User).items() if isinstance(each, type) and name != "Event"}
     assert events - harmless == {each.__name__ for each in VOIDING_EVENTS}
