@@ -15,13 +15,14 @@ from tests.given import CUSTOMER_ID, NOW, Decision, decide, recorded
 NOTHING: dict[str, Any] = {}
 # What was decided before, what is decided now, how many events that is, what the row shows of it.
 SHOWN: dict[str, tuple[list[Decision], Decision, int, dict[str, Any]]] = {
+    "another address, asked for": ([], ("request_email_change", {"sealed_email": "e2"}), 1, {}),
     "another address": (
-        [],
-        ("update_profile", {"sealed_email": "e2", "sealed_name": None}),
+        [("request_email_change", {"sealed_email": "e2"})],
+        ("confirm_email_change", {}),
         1,
         {"email_sealed": "e2"},
     ),
-    "another name": ([], ("update_profile", {"sealed_email": None, "sealed_name": "n2"}), 1, {"name_sealed": "n2"}),
+    "another name": ([], ("update_profile", {"sealed_name": "n2"}), 1, {"name_sealed": "n2"}),
     "a role": ([], ("grant", {"role": Role.STAFF, "by": "user:1"}), 1, {"roles": (Role.CUSTOMER, Role.STAFF)}),
     "a role less": ([], ("revoke", {"role": Role.CUSTOMER, "by": "user:1"}), 1, {"roles": ()}),
     "a second factor": ([], ("enable_mfa", {"reason": "r"}), 1, {"mfa_enabled": True}),

@@ -106,7 +106,8 @@ async def test_what_is_tried_again_is_posted_no_more_and_is_listed_with_the_reas
         await asyncio.sleep(0.5)
     assert len(shop.receiver.posts) <= seen + 1  # one that was under way
     (row,) = await shop.rows(endpoint_id)
-    assert row.state == "done" or reason in str(row.last_error)
+    # Refused by the look at the account before the post, or by the endpoint, which may be disabled by then.
+    assert row.state == "done" or any(each in str(row.last_error) for each in (reason, "told nothing any more"))
 
 
 async def is_over(shop: Shop, endpoint_id: UUID) -> bool:
