@@ -13,14 +13,14 @@ Move = tuple[str, str, int, int]  # follower, context, shard, position
 # Rows and position are lost together if the server dies before its next flush, and are applied again: nothing is
 # gained by making the log's writers wait for these flushes. A statement costs a worker as much as folding ten events,
 # so it is not one of its own.
+# It does not read the end of the log (`adapters.log.LOG_END`), which is read in a transaction of its own before: the
+# checkout executes commands while it holds this lock, and they read the log on other connections. A lock on the log,
+# held meanwhile, would let both wait for ever behind an ALTER TABLE.
 LOCK: Final = (
     "WITH locked AS (SELECT view, shard, position FROM view_positions WHERE view = ANY(%b::text[]) AND context = %s"
     " AND shard = ANY(%b::smallint[]) ORDER BY view, shard FOR UPDATE)"
     " SELECT view, shard, position, set_config('synchronous_commit', 'off', true) FROM locked"
 )
-# In a transaction of its own, before: the checkout executes commands while it holds the lock, and they read the log on
-# other connections. A lock on the log, held meanwhile, would let both wait for ever behind whoever wants to alter it.
-LOG_END: Final = "SELECT coalesce(max(notification_id), 0) FROM events"
 MOVE: Final = (
     "WITH moved AS (UPDATE view_positions SET position = m.position, updated_at = clock_timestamp()"
     " FROM unnest(%b::text[], %b::smallint[], %b::bigint[]) AS m (view, shard, position)"

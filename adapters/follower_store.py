@@ -18,9 +18,9 @@ from psycopg.sql import SQL, Identifier
 from psycopg_pool import AsyncConnectionPool
 
 from adapters import effects_ledger, parked_events, read_store
-from adapters.follower_statements import LOCK, LOG_END, MOVE, lock_parameters, move_parameters
+from adapters.follower_statements import LOCK, MOVE, lock_parameters, move_parameters
 from adapters.joint_transactions import JointTransaction, JointTransactions
-from adapters.log import EventLog, LogRecord
+from adapters.log import LOG_END, EventLog, LogRecord
 from adapters.packed_arrays import texts
 from adapters.parked_events import PARKED_AGGREGATES, ParkedEvent
 from adapters.personal_data import destroy_key

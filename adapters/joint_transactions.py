@@ -18,7 +18,8 @@ import msgspec
 
 from adapters import read_store
 from adapters.effects_ledger import planning
-from adapters.follower_statements import LOCK, LOG_END, MOVE, Move, lock_parameters, move_parameters
+from adapters.follower_statements import LOCK, MOVE, Move, lock_parameters, move_parameters
+from adapters.log import LOG_END
 from adapters.packed_arrays import PackedArray, number, text, texts, uuids
 from adapters.parked_events import PARKED_AGGREGATES
 from adapters.prepared_connection import Call, PreparedConnections, Row, Statement

@@ -26,6 +26,7 @@ _COLUMNS: Final = (
     " state"
 )
 _MAPPER: Final = EventMapper()
+LOG_END: Final = "SELECT coalesce(max(notification_id), 0) FROM events"
 # Halves what is left until one place is: the first whose event, or the one after it, is later than the moment.
 _LAST_CORRELATION: Final = """
 SELECT correlation_id FROM events WHERE originator_id = %s ORDER BY originator_version DESC LIMIT 1
@@ -273,7 +274,7 @@ class EventLog:
     async def end(self) -> int:
         """The position of the newest event; 0 for an empty log."""
         async with self._pool.connection() as connection:
-            row = await (await connection.execute("SELECT coalesce(max(notification_id), 0) FROM events")).fetchone()
+            row = await (await connection.execute(LOG_END)).fetchone()
         assert row is not None
         return int(row[0])
 

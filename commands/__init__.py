@@ -134,6 +134,7 @@ from domain.disclosure import classified
 
 MAILS_LATER: Final = Door(mails=OWN)  # to whom an order belongs, when it gets that far
 POSTS: Final = Door(posts=True)
+
 COMMANDS: Final = {
     command.request: command
     for command in (

@@ -13,7 +13,7 @@ from commands.mailed_links import linked_account, not_good
 from commands.passwords import require_strong
 from commands.ports import TokenPurpose
 from domain.disclosure import KeepsSecrets, Personal, PersonalField, Secret
-from domain.identity import request_in_minute
+from domain.identity import request_in_period
 
 EFFECT: Final = "mail.password_reset"
 VERIFYING: Final = (TokenPurpose.EMAIL_VERIFICATION, TokenPurpose.EMAIL_CHANGE)
@@ -68,7 +68,7 @@ async def request_password_reset(command: RequestPasswordReset, work: Work) -> R
     minute = int(work.now.timestamp()) // 60
     await work.ports.effects.plan(
         effect=EFFECT,
-        event_id=request_in_minute(claim_id, EFFECT, minute),
+        event_id=request_in_period(claim_id, EFFECT, minute),
         subject_id=claim_id,
         now=work.now,
     )
@@ -85,7 +85,7 @@ async def reset_password(command: ResetPassword, work: Work) -> Result:
         [(user.id, PersonalField.USER_EMAIL, user.email), (user.id, PersonalField.USER_NAME, user.name)]
     )
     tokens, purpose = work.ports.account_tokens, TokenPurpose.PASSWORD_RESET
-    # A token is for the address it was mailed to: whoever reads another one's mails has no say.
+    # A token is for the address it was mailed to: the reader of another mailbox has no say.
     if email is None or address_id(email, work) != token.address_id:
         raise not_good(purpose)
     require_strong(command.new, email=email, name=name or "", host=work.ports.shop_host, field="new")

@@ -20,7 +20,7 @@ from commands.rights import require_admin
 from domain.disclosure import KeepsSecrets, Personal, PersonalField, Secret
 from domain.email_claims import EmailClaim
 from domain.errors import AlreadyExists, Forbidden, IllegalTransition, NotFound
-from domain.identity import UserId, request_in_hour
+from domain.identity import UserId, request_in_period
 from domain.text import plain_text
 from domain.users import Role, User
 
@@ -114,7 +114,7 @@ async def _taken(known: EmailClaim, password: Secret | None, work: Work) -> Resu
     await work.once("hashed", lambda: work.ports.credentials.set(work.ports.ids.new(), password))
     hour = int(work.now.timestamp()) // 3600
     await work.ports.effects.plan(
-        effect=EFFECT, event_id=request_in_hour(known.id, EFFECT, hour), subject_id=known.id, now=work.now
+        effect=EFFECT, event_id=request_in_period(known.id, EFFECT, hour), subject_id=known.id, now=work.now
     )
     return Result(None, subject_id=known.id, withheld=refusal)
 

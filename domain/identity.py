@@ -65,14 +65,10 @@ def notification_id(effect_id: UUID) -> NotificationId:
     return NotificationId(uuid5(NAMESPACE, f"notification:{effect_id}"))
 
 
-def request_in_minute(subject_id: UUID, request: str, minute: int) -> UUID:
-    """The one request of this kind that counts in a minute since 1970: what asks again has the same id."""
-    return uuid5(subject_id, f"{request}:{minute}")
-
-
-def request_in_hour(subject_id: UUID, request: str, hour: int) -> UUID:
-    """The one request of this kind that counts in an hour since 1970: what asks again has the same id."""
-    return uuid5(subject_id, f"{request}:hour:{hour}")
+def request_in_period(subject_id: UUID, request: str, period: int) -> UUID:
+    """The one request of this kind that counts in a period, numbered since 1970: a repeated request has the same id.
+    Each kind of request has periods of one length."""
+    return uuid5(subject_id, f"{request}:{period}")
 
 
 def event_id(aggregate_id: UUID, version: int) -> UUID:

@@ -8,8 +8,9 @@ from typing import Any
 
 import aiohttp
 
-from adapters.wiring import Kontor
+from adapters.wiring import Kontor, open_kontor
 from tests.api.listening import QUIET, app_of, listening
+from tests.conftest import Stack, installation_on
 
 
 class Api:
@@ -37,6 +38,15 @@ class Api:
 def _headers(token: str, address: str) -> dict[str, str]:
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     return headers | ({"X-Forwarded-For": address} if address else {})
+
+
+@asynccontextmanager
+async def serving_quickly(stack: Stack) -> AsyncIterator[Api]:
+    """Behind a proxy that is trusted, so that each test has addresses of its own; passwords are checked quickly."""
+    async with installation_on(stack) as settings:
+        changed = {"trusted_proxies": "127.0.0.1", "password_hashing": "argon2id:m=64,t=1,p=1"}
+        async with open_kontor(settings.model_copy(update=changed), name="test") as kontor, serving(kontor) as running:
+            yield running
 
 
 @asynccontextmanager

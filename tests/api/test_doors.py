@@ -18,7 +18,6 @@ from uuid_utils.compat import uuid4, uuid7
 
 from adapters.mfa import STEP_S, code_at
 from adapters.rate_limits import Rate, Share
-from adapters.wiring import open_kontor
 from api.doors import PLACE, page, require_doors
 from api.graphql.doors import doors_of
 from api.graphql.doors import require_doors as require_doors_of_fields
@@ -34,8 +33,8 @@ from commands.handling import Actor, Command, anyone
 from commands.requests import to_camel
 from commands.users import RegisterUser
 from domain.users import Role
-from tests.api.serving import Api, serving
-from tests.conftest import Stack, installation_on
+from tests.api.serving import Api, serving_quickly
+from tests.conftest import Stack
 from tests.given import PASSWORD, SYSTEM
 
 LEFT, MORE = 2, 6
@@ -122,11 +121,8 @@ def test_whatever_the_api_executes_is_counted_first() -> None:
 
 @pytest.fixture(scope="module")
 async def api(stack: Stack) -> AsyncIterator[Api]:
-    """Behind a proxy that is trusted, so that each test has addresses of its own; passwords are checked quickly."""
-    async with installation_on(stack) as settings:
-        changed = {"trusted_proxies": "127.0.0.1", "password_hashing": "argon2id:m=64,t=1,p=1"}
-        async with open_kontor(settings.model_copy(update=changed), name="test") as kontor, serving(kontor) as running:
-            yield running
+    async with serving_quickly(stack) as running:
+        yield running
 
 
 async def signed_in(api: Api, *roles: Role, mfa: bool = False) -> str:

@@ -10,11 +10,10 @@ from uuid import uuid4
 import pytest
 
 from adapters.consistency import Token
-from adapters.wiring import open_kontor
 from api.throttling import ANSWER_STEP_S
 from commands.users import RegisterUser
-from tests.api.serving import Api, serving
-from tests.conftest import Stack, installation_on
+from tests.api.serving import Api, serving_quickly
+from tests.conftest import Stack
 from tests.given import PASSWORD, SYSTEM
 
 pytestmark = pytest.mark.servers
@@ -26,11 +25,8 @@ ME = "{ me { email name roles pendingEmail } }"
 
 @pytest.fixture(scope="module")
 async def api(stack: Stack) -> AsyncIterator[Api]:
-    """Behind a proxy that is trusted; passwords are hashed quickly, so that what is stored makes the difference."""
-    async with installation_on(stack) as settings:
-        changed = {"trusted_proxies": "127.0.0.1", "password_hashing": "argon2id:m=64,t=1,p=1"}
-        async with open_kontor(settings.model_copy(update=changed), name="test") as kontor, serving(kontor) as running:
-            yield running
+    async with serving_quickly(stack) as running:
+        yield running
 
 
 async def taken_address(api: Api) -> str:

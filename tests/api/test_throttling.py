@@ -10,11 +10,10 @@ from uuid import uuid4
 import pytest
 from pwdlib.hashers.argon2 import Argon2Hasher
 
-from adapters.wiring import open_kontor
 from api.throttling import ACCOUNT, ADDRESS, MAILS
 from commands.users import RegisterUser
-from tests.api.serving import Api, serving
-from tests.conftest import Stack, installation_on
+from tests.api.serving import Api, serving_quickly
+from tests.conftest import Stack
 from tests.given import PASSWORD, SYSTEM
 
 pytestmark = pytest.mark.servers
@@ -30,11 +29,8 @@ CONFIRM = f"mutation($c: String!) {{ confirmMfa(code: $c) {{ {REASONS} }} }}"
 
 @pytest.fixture(scope="module")
 async def api(stack: Stack) -> AsyncIterator[Api]:
-    """Behind a proxy that is trusted, so that each test has addresses of its own; passwords are checked quickly."""
-    async with installation_on(stack) as settings:
-        changed = {"trusted_proxies": "127.0.0.1", "password_hashing": "argon2id:m=64,t=1,p=1"}
-        async with open_kontor(settings.model_copy(update=changed), name="test") as kontor, serving(kontor) as running:
-            yield running
+    async with serving_quickly(stack) as running:
+        yield running
 
 
 async def account(api: Api) -> str:
