@@ -94,8 +94,8 @@ class Planning:
             return None
         return Recipient(endpoint_id=endpoint_id, state=EndpointState(row[0]), types=tuple(row[1]))
 
-    async def told(self) -> list[UUID]:
-        """The endpoints that are told something, or are paused."""
+    async def enabled(self) -> list[UUID]:
+        """The endpoints that receive events or are paused."""
         found = await self._connection.execute(
             "SELECT endpoint_id FROM webhook_recipients WHERE state <> %s", [EndpointState.DISABLED.value]
         )

@@ -136,7 +136,7 @@ class PostgresFollowerStore:
         self, connection: AsyncConnection[Any], follower: str, context: str, shards: Iterable[int], log_end: int
     ) -> PostgresFollowerTransaction:
         locked = await connection.execute(LOCK, lock_parameters([follower], context, shards))
-        # Not in the same statement: that would not see what whoever had the lock has parked. In a pipeline both
+        # Not in the same statement: that would not see what the last holder of the lock has parked. In a pipeline both
         # are one round trip.
         found = await connection.execute(PARKED_AGGREGATES, [texts([follower])])
         positions = {shard: position for _, shard, position, _ in await locked.fetchall()}

@@ -36,7 +36,7 @@ class RequestPasswordReset:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResetPassword(KeepsSecrets):
     """Set another password with the token of a mail; every session ends. A second factor stays, unless the address was
-    never verified: then whoever set it up has not shown that the address is theirs."""
+    never verified: the registrant has not proven that the address is theirs."""
 
     token: Secret
     new: Secret

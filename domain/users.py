@@ -364,7 +364,7 @@ class User(Aggregate):
 
     def prove_mailbox(self, *, now: datetime) -> None:
         """The owner of the present address sets a password by a link in their mail. Until the address is verified,
-        whoever registered it has shown nothing: their second factor goes."""
+        the registrant has proven nothing: their second factor goes."""
         if not self.email_verified:
             self.verify_email(now=now)
             self.disable_mfa(reason="set up before the address was verified", now=now)

@@ -126,8 +126,8 @@ async def _disable_orphans(kontor: Kontor, transaction: Planning, losses: Sequen
     if not losses:
         return
     last = {record.aggregate_id: event_id(record.aggregate_id, record.version) for record in losses}
-    told = await transaction.told()
-    for endpoint_id, (owner_id, reason) in (await orphaned(kontor, last.keys(), told)).items():
+    enabled = await transaction.enabled()
+    for endpoint_id, (owner_id, reason) in (await orphaned(kontor, last.keys(), enabled)).items():
         await _disable(kontor, endpoint_id, reason, causation_id=last[owner_id])
 
 
